@@ -1,0 +1,173 @@
+"""Evidence: what models answered, how likely they find references, how fast they are. All from the store.
+
+Answers are artifacts, keyed by everything that decides them and never by a model's name. They are made
+once per (model, case set), before a test reads them, so that every test is a pure read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from evals.cases import Case
+from evals.metrics.base import NotEvaluated
+from evals.models import Generation, Likelihood, Model, Question, ScoringModel
+from training.progress import Progress
+from training.recipe import Recipe
+from training.store import Artifact, Step, Store
+from training.task import Task
+
+
+@dataclass(frozen=True)
+class Export:
+    """What training and export left: any part may be missing when a model was made elsewhere.
+
+    ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
+    """
+
+    shipped_file: Path | None = None
+    shipped_sha256: str | None = None
+    base: Artifact | None = None
+    adapter: Artifact | None = None
+    files: Mapping[str, Artifact] = field(default_factory=dict)
+    chain: tuple[Artifact, ...] = ()
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class TimedAnswers:
+    """Answers asked one at a time, by case, and the runtime's peak memory in bytes."""
+
+    answers: Mapping[str, Generation]
+    peak_memory: int
+
+
+class Evidence:
+    """Everything that metrics may read; keeps track of the artifacts that were used."""
+
+    def __init__(
+        self,
+        store: Store,
+        task: Task,
+        cases: Mapping[str, Sequence[Case]],
+        models: Mapping[str, Model],
+        export: Export,
+        ratings: Mapping[str, Sequence[float]],
+    ) -> None:
+        self.store, self.task, self.cases = store, task, cases
+        self.models, self.export, self.ratings = models, export, ratings
+        self.used: dict[str, Artifact] = {}
+
+    @cached_property
+    def contract(self) -> Any:
+        """Validator of the output contract."""
+        from jsonschema import Draft202012Validator
+
+        return Draft202012Validator(self.task.contract_schema)
+
+    @property
+    def first_case_set(self) -> str:
+        return next(iter(self.cases))
+
+    def generations(self, model: str, case_set: str, limit: int | None = None) -> dict[str, Generation]:
+        """Answers of ``model`` by case id, to the whole set or its first ``limit`` cases."""
+        chosen = self._model(model)
+        questions = self._questions(case_set)[:limit]
+        if not questions:
+            return {}
+        tokens = self.task.decoding.max_tokens
+
+        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+            log = self.store.root / "logs" / f"generations-{out.name}.log"
+            answers = chosen.generate(questions, tokens, log)
+            _write(out, [answer.to_json() for answer in answers])
+            return {"answers": len(answers), "tokens": sum(answer.completion_tokens for answer in answers)}
+
+        step = self._step("generations", chosen, case_set, questions, build, max_tokens=tokens)
+        rows = self._built(step).read_json("rows.json")
+        return {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
+
+    def likelihoods(self, model: str, case_set: str) -> dict[str, Likelihood]:
+        """Likelihood of each reference answer of a case set, by case id."""
+        chosen = self._scoring(model, "likelihoods")
+        questions = [question for question in self._questions(case_set) if question.reference is not None]
+        if not questions:
+            return {}
+
+        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+            log = self.store.root / "logs" / f"likelihoods-{out.name}.log"
+            likelihoods = chosen.score(questions, log)
+            _write(out, [asdict(likelihood) for likelihood in likelihoods])
+            return {"tokens": sum(likelihood.tokens for likelihood in likelihoods)}
+
+        rows = self._built(self._step("likelihoods", chosen, case_set, questions, build)).read_json("rows.json")
+        return {q.id: Likelihood(**row) for q, row in zip(questions, rows, strict=True)}
+
+    def timings(self, model: str, case_set: str) -> TimedAnswers:
+        """Answers of ``model`` asked one at a time, on this machine, with nothing else running."""
+        chosen = self._scoring(model, "timings")
+        questions = self._questions(case_set)
+        if not questions:
+            raise NotEvaluated(f"the case set {case_set!r} is empty")
+        tokens = self.task.decoding.max_tokens
+
+        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+            log = self.store.root / "logs" / f"timings-{out.name}.log"
+            timings = chosen.time(questions, tokens, log)
+            _write(out, [answer.to_json() for answer in timings.generations])
+            return {"peak_memory": timings.peak_memory}
+
+        machine = [platform.node(), platform.machine(), os.cpu_count()]
+        step = self._step(
+            "timings", chosen, case_set, questions, build, max_tokens=tokens, machine=machine
+        )
+        artifact = self._built(step)
+        rows = artifact.read_json("rows.json")
+        answers = {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
+        return TimedAnswers(answers, artifact.facts["peak_memory"])
+
+    def use(self, artifact: Artifact) -> Artifact:
+        """Note that a verdict rests on ``artifact``."""
+        self.used[artifact.key] = artifact
+        return artifact
+
+    def _questions(self, case_set: str) -> list[Question]:
+        return [case.question for case in self.cases[case_set]]
+
+    def _model(self, name: str) -> Model:
+        if name not in self.models:
+            raise NotEvaluated(f"no model {name!r} in this run; there are: {', '.join(self.models)}")
+        return self.models[name]
+
+    def _scoring(self, name: str, what: str) -> ScoringModel:
+        model = self._model(name)
+        if not (hasattr(model, "score") and hasattr(model, "time")):
+            raise NotEvaluated(f"the runtime of {name!r} gives no {what}")
+        return cast(ScoringModel, model)
+
+    def _step(
+        self,
+        kind: str,
+        model: Model,
+        case_set: str,
+        questions: Sequence[Question],
+        build: Callable[[Path, Progress], Mapping[str, Any]],
+        **more: Any,
+    ) -> Step:
+        # Ids are left out: renaming a case does not change what is asked.
+        asked = [[list(question.messages), question.reference] for question in questions]
+        params = {"model": dict(model.identity), "asked": asked, **more}
+        return Step(kind, 1, params, {}, build, title=f"{kind} of {model.name} on {case_set}")
+
+    def _built(self, step: Step) -> Artifact:
+        return self.use(self.store.build(step))
+
+
+def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+    (out / "rows.json").write_text(json.dumps(rows, ensure_ascii=False, indent=0), encoding="utf-8")

@@ -1,0 +1,59 @@
+"""Metrics: (case, generation) → score with a reason, about twenty lines each.
+
+A metric is one entry of ``METRICS``. Most score answers case by case (:func:`per_answer`); the others take
+what they need from the evidence themselves. The estimate turns scores into a value with an interval.
+"""
+
+from __future__ import annotations
+
+from evals.metrics.arguments import argument_accuracy
+from evals.metrics.base import Metric, Score
+from evals.metrics.contract import json_parse, schema_validity
+from evals.metrics.export import (
+    adapter_loads,
+    digests_match,
+    file_size,
+    gguf_answers,
+    ollama_answers,
+    training_minutes,
+)
+from evals.metrics.keywords import keyword_recall
+from evals.metrics.latency import (
+    answer_seconds,
+    first_token_seconds,
+    peak_memory,
+    tokens_per_second,
+)
+from evals.metrics.operation import operation_accuracy
+from evals.metrics.perplexity import perplexity
+from evals.metrics.rating import response_rating
+from evals.metrics.similarity import reply_similarity
+from evals.metrics.stopping import no_repetition, stopped
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        operation_accuracy,
+        argument_accuracy,
+        json_parse,
+        schema_validity,
+        stopped,
+        no_repetition,
+        response_rating,
+        reply_similarity,
+        keyword_recall,
+        perplexity,
+        first_token_seconds,
+        answer_seconds,
+        tokens_per_second,
+        peak_memory,
+        adapter_loads,
+        gguf_answers,
+        file_size,
+        digests_match,
+        ollama_answers,
+        training_minutes,
+    )
+}
+
+__all__ = ["METRICS", "Metric", "Score"]

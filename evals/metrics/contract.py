@@ -1,0 +1,35 @@
+"""json_parse and schema_validity: can the caller use the answer at all?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evals.answer import parse_strict
+from evals.cases import Case
+from evals.metrics.base import Score, per_answer, scored
+from evals.models import Generation
+from training.task import Criterion
+
+if TYPE_CHECKING:
+    from evals.evidence import Evidence
+
+
+@per_answer()
+def json_parse(
+    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
+) -> Score | None:
+    """Share of answers that are one JSON value with nothing around it."""
+    _, problem = parse_strict(generation.text)
+    return scored(case, generation, not problem, problem, "one JSON value, nothing around it")
+
+
+@per_answer()
+def schema_validity(
+    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
+) -> Score | None:
+    """Share of answers that are JSON and fulfil the contract's schema."""
+    value, problem = parse_strict(generation.text)
+    if not problem:
+        error = next(iter(evidence.contract.iter_errors(value)), None)
+        problem = f"{error.json_path}: {error.message}" if error else ""
+    return scored(case, generation, not problem, problem, "an object that fulfils the contract")

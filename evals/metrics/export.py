@@ -1,0 +1,140 @@
+"""Metrics of the export: does each artifact load and answer, is it the file that was recorded, its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from evals.metrics.base import Measure, Metric, NotEvaluated, Score, only, share
+from evals.models import EOS, Generation
+from training.errors import SeatrialError
+from training.steps import gguf_file
+from training.store import file_digest
+from training.task import Criterion
+
+if TYPE_CHECKING:
+    from evals.evidence import Evidence
+
+PROBES = 3  # questions that show that a file answers
+
+
+def _needs_training(measure: Callable[[Evidence, Criterion], list[Score]]) -> Measure:
+    def guarded(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+        if evidence.export.adapter is None:
+            raise NotEvaluated("the model was not trained in this run, so there is no adapter or export")
+        return measure(evidence, criterion)
+
+    return guarded
+
+
+@_needs_training
+def _adapter_loads(evidence: Evidence, criterion: Criterion) -> list[Score]:
+    from evals.models.adapter import adapter_answer
+
+    assert evidence.export.adapter and evidence.export.base
+    evidence.use(evidence.export.adapter)
+    question = next(case for cases in evidence.cases.values() for case in cases if case.prompt.strip())
+    artifact = evidence.store.build(
+        adapter_answer(
+            evidence.export.base, evidence.export.adapter, evidence.task.prompts.system, question.question
+        )
+    )
+    text = evidence.use(artifact).facts["text"]
+    reason = "" if text.strip() else "the adapter loads, but its answer is empty"
+    return [Score("adapter", float(bool(text.strip())), not text.strip(), reason, "an answer", text)]
+
+
+@_needs_training
+def _gguf_answers(evidence: Evidence, criterion: Criterion) -> list[Score]:
+    scores = []
+    for kind, artifact in evidence.export.files.items():
+        evidence.use(artifact)
+        try:
+            answers = list(evidence.generations(kind, evidence.first_case_set, limit=PROBES).values())
+        except SeatrialError as error:
+            scores.append(Score(kind, 0.0, True, str(error), "answers"))
+            continue
+        scores.append(_answering(kind, answers))
+    return scores
+
+
+@_needs_training
+def _digests_match(evidence: Evidence, criterion: Criterion) -> list[Score]:
+    scores = []
+    for artifact in evidence.export.chain:
+        evidence.use(artifact)
+    assert evidence.export.adapter
+    exported = {"adapter": evidence.export.adapter, **evidence.export.files}
+    for kind, artifact in exported.items():
+        for name, recorded in artifact.manifest["files"].items():
+            found = file_digest(artifact.path / name)
+            same = found == recorded["sha256"]
+            reason = "" if same else "the file changed after it was recorded"
+            scores.append(
+                Score(f"{kind}/{name}", float(same), not same, reason, recorded["sha256"], found)
+            )
+    return scores
+
+
+def _file_size(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+    path = evidence.export.shipped_file
+    if path is None:
+        raise NotEvaluated("a program was judged, not a file")
+    return [Score(path.name, path.stat().st_size / 1e9)]
+
+
+def _ollama_answers(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+    from evals.models.ollama import OllamaModel, server_version
+
+    version = server_version()
+    if version is None:
+        raise NotEvaluated(
+            "no Ollama server answers on this machine (OLLAMA_HOST, else 127.0.0.1:11434); "
+            "start one with 'ollama serve'"
+        )
+    shipped = evidence.export.shipped_file
+    if shipped is None:
+        raise NotEvaluated("a program was judged, not a file")
+    text = (shipped.parent / "Modelfile").read_text(encoding="utf-8")
+    models = dict(evidence.models)
+    models["ollama"] = OllamaModel("ollama", shipped, str(evidence.export.shipped_sha256), text, version)
+    evidence.models = models
+    scores = []
+    for case_set in criterion.cases:
+        for case, answer in evidence.generations("ollama", case_set).items():
+            scores.append(_answering(case, [answer]))
+    return scores
+
+
+@_needs_training
+def _training_minutes(evidence: Evidence, criterion: Criterion) -> list[Score]:
+    assert evidence.export.adapter
+    return [Score("training", evidence.use(evidence.export.adapter).manifest["seconds"] / 60)]
+
+
+def _answering(name: str, answers: list[Generation]) -> Score:
+    bad = [a for a in answers if not a.text.strip() or a.stop_reason != EOS]
+    reason = f"{len(bad)} of {len(answers)} answers are empty or do not end by themselves" if bad else ""
+    actual = (bad or answers)[0]
+    return Score(name, float(not bad), bool(bad), reason, "answers that end by themselves", actual.text)
+
+
+adapter_loads = Metric(
+    "adapter_loads", "1 if plain peft loads the adapter and it answers", "", "higher", _adapter_loads, only
+)
+gguf_answers = Metric(
+    "gguf_answers", "Share of GGUF files that load and answer in llama.cpp", "share", "higher",
+    _gguf_answers, share,
+)  # fmt: skip
+digests_match = Metric(
+    "digests_match", "Share of exported files with the recorded SHA-256", "share", "higher",
+    _digests_match, share,
+)  # fmt: skip
+file_size = Metric("file_size", "Size of the shipped file", "GB", "lower", _file_size, only)
+ollama_answers = Metric(
+    "ollama_answers", "Share of cases that the shipped file answers in Ollama", "share", "higher",
+    _ollama_answers, share,
+)  # fmt: skip
+training_minutes = Metric(
+    "training_minutes", "Minutes that training took when it was run", "min", "lower", _training_minutes, only
+)

@@ -1,0 +1,74 @@
+"""response_rating: the quality of a reply on a scale of 1 to 5.
+
+A person's rating of exactly this answer decides where there is one; else an automatic rubric does, and the
+verdict says which. The rubric: one point, plus one each for a fulfilled contract, an acknowledgement of
+the action, a follow-up question, and the task's own terms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evals.answer import parse_strict
+from evals.cases import Case
+from evals.metrics.base import Score, average, per_answer, scored
+from evals.models import Generation
+from evals.ratings import answer_digest
+from training.task import Criterion
+
+if TYPE_CHECKING:
+    from evals.evidence import Evidence
+
+GOOD = 4.0  # an answer rated below this is listed as missed
+
+
+@per_answer(unit="points", estimate=average)
+def response_rating(
+    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
+) -> Score | None:
+    """Mean rating of the replies, 1 to 5; human where given, else by rubric."""
+    given = evidence.ratings.get(answer_digest(case.id, generation.text))
+    if given:
+        value, source = sum(given) / len(given), "human"
+        reason = f"rated {value:.3g} by {len(given)} of the people asked"
+    else:
+        value, lacking = rubric(case, generation, criterion.settings, evidence)
+        source, reason = "rubric", f"rubric {value:.3g}: {', '.join(lacking)}"
+    score = scored(case, generation, value, reason, "a rating of 4 or 5", full=GOOD)
+    return Score(**{**vars(score), "note": source})
+
+
+def rubric(
+    case: Case, generation: Generation, settings: Mapping[str, Any], evidence: Evidence
+) -> tuple[float, list[str]]:
+    """The automatic rating, and what it found lacking."""
+    value, problem = parse_strict(generation.text)
+    valid = not problem and evidence.contract.is_valid(value)
+    reply = value.get("reply", "") if isinstance(value, dict) else generation.text
+    reply = reply if isinstance(reply, str) else ""
+    checks = {
+        "breaks the contract": valid,
+        "does not acknowledge the action": _has(reply, _acknowledgements(settings, case.operation)),
+        "no follow-up question": _asks(reply, settings.get("follow_up_words", ())),
+        "uses other terms than the task's": not _has(reply, settings.get("foreign_terms", ())),
+    }
+    lacking = [what for what, good in checks.items() if not good]
+    if not reply.strip():
+        lacking, checks = ["no reply at all"], dict.fromkeys(checks, False)
+    return 1.0 + sum(checks.values()), lacking
+
+
+def _acknowledgements(settings: Mapping[str, Any], operation: str | None) -> Sequence[str]:
+    words: Sequence[str] = settings.get("acknowledgements", {}).get(operation or "", ())
+    return words
+
+
+def _has(reply: str, phrases: Sequence[str]) -> bool:
+    return any(re.search(rf"\b{re.escape(phrase)}s?\b", reply, re.IGNORECASE) for phrase in phrases)
+
+
+def _asks(reply: str, words: Sequence[str]) -> bool:
+    questions = re.findall(r"[^.!?]*\?", reply)
+    return any(_has(question, words) for question in questions)

@@ -1,0 +1,35 @@
+"""reply_similarity: how close a reply's wording is to the reference reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evals.answer import find_object
+from evals.cases import Case
+from evals.metrics.base import Score, average, per_answer, scored
+from evals.models import Generation
+from training.task import Criterion
+
+if TYPE_CHECKING:
+    from evals.evidence import Evidence
+
+
+@per_answer(unit="ROUGE-L F1", estimate=average)
+def reply_similarity(
+    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
+) -> Score | None:
+    """Mean ROUGE-L F1 between reply and reference reply (Lin 2004, ACL W04-1013), by rouge-score."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    if case.question.reference is None:
+        return None
+    reference, reply = _reply(case.question.reference), _reply(generation.text)
+    value = RougeScorer(["rougeL"]).score(reference, reply)["rougeL"].fmeasure
+    floor = float(criterion.settings.get("miss_below", 0.3))
+    return scored(case, generation, value, f"ROUGE-L {value:.2f}", reference, full=floor)
+
+
+def _reply(text: str) -> str:
+    found = find_object(text)
+    reply = found.get("reply") if found else None
+    return reply if isinstance(reply, str) else text

@@ -1,0 +1,39 @@
+"""stopped and no_repetition: does an answer end, and does it say things once?"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from evals.cases import Case
+from evals.metrics.base import Score, per_answer, scored
+from evals.models import EOS, Generation
+from training.task import Criterion
+
+if TYPE_CHECKING:
+    from evals.evidence import Evidence
+
+LOOP = re.compile(r"(\S.{7,}?)\1{2,}", re.DOTALL)  # at least 8 characters, three times in a row
+STUTTER = re.compile(r"(\S{1,7}\s?)\1{9,}", re.DOTALL)  # something short, ten times in a row
+
+
+@per_answer()
+def stopped(
+    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
+) -> Score | None:
+    """Share of answers that the model ended by itself, within the token limit."""
+    reason = generation.error or (
+        f"stopped by {generation.stop_reason!r} after {generation.completion_tokens} tokens"
+    )
+    return scored(case, generation, generation.stop_reason == EOS, reason, "an end-of-turn token")
+
+
+@per_answer()
+def no_repetition(
+    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
+) -> Score | None:
+    """Share of answers without a loop; what the question itself repeats may be quoted."""
+    loop = LOOP.search(generation.text) or STUTTER.search(generation.text)
+    quoted = loop is not None and loop[0].strip() in case.prompt
+    reason = f"repeats {loop[1]!r}" if loop else ""
+    return scored(case, generation, loop is None or quoted, reason, "no repetition loop")

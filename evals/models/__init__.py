@@ -1,0 +1,81 @@
+"""Models: whatever answers prompts. One module per runtime; all speak the interface below.
+
+A model is asked whole case sets at once, so that its runtime can batch; tests only read the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+Message = Mapping[str, str]
+EOS, LENGTH, ERROR = "eos", "length", "error"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One model's answer to one case.
+
+    ``stop_reason``: ``eos`` (ended by itself), ``length`` (hit the token limit) or ``error``.
+    Times are in seconds; ``first_token_seconds`` is only measured when answers are asked one at a time.
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    stop_reason: str = EOS
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Negative log-likelihood (natural logarithm, summed) of a reference answer and its token count."""
+
+    nll: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Answers asked one at a time after a warm-up, and the runtime process's peak memory in bytes."""
+
+    generations: Sequence[Generation]
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """One case as a model sees it: messages without the system prompt, which the model adds."""
+
+    id: str
+    messages: tuple[Message, ...]
+    reference: str | None = None
+
+
+class Model(Protocol):
+    """Something that answers prompts.
+
+    ``name`` is its role (shipped, base, prompted_base ...). ``identity`` is every JSON value that decides
+    its answers (runtime and version, file digest, system prompt); it keys what is kept of them, so it
+    never holds the model's name.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+
+    def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]: ...
+
+
+class ScoringModel(Model, Protocol):
+    """A model whose runtime also gives likelihoods and timings."""
+
+    def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]: ...
+
+    def time(self, questions: Sequence[Question], max_tokens: int, log: Path) -> Timings: ...

@@ -1,0 +1,73 @@
+"""GGUF files in llama.cpp, each in a process of its own, because llama.cpp can abort on a bad file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from evals.models import Generation, Likelihood, Message, Question, Timings
+from training.errors import SeatrialError
+from training.process import ChildDied, JsonProcess
+
+SILENCE = 600.0  # seconds without an answer after which the runtime is taken for hung
+
+
+class LlamaCppModel:
+    """A GGUF file answering through its own chat template.
+
+    Args:
+        name: the model's role.
+        path: the GGUF file; ``sha256`` is its digest.
+        system: system prompt put before every question ("" for none).
+        context: context length in tokens.
+        slots: sequences decoded together.
+    """
+
+    def __init__(
+        self, name: str, path: Path, sha256: str, system: str, context: int, slots: int = 8
+    ) -> None:
+        self.name, self.path, self.system = name, path, system
+        self._load = {"op": "load", "path": str(path), "context": context, "slots": slots}
+        self.identity: Mapping[str, Any] = {
+            "runtime": "llama.cpp",
+            "llama_cpp_python": version("llama-cpp-python"),
+            "file_sha256": sha256,
+            "system": system,
+            "context": context,
+            "slots": slots,
+        }
+
+    def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
+        """Answers in the order of ``questions``; the prompt prefix that all share is decoded once."""
+        request = {"op": "generate", "prompts": self._prompts(questions), "max_tokens": max_tokens}
+        return [Generation(**answer) for answer in self._ask(request, log)]
+
+    def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]:
+        """Likelihood of each question's reference answer, end-of-turn token included."""
+        references = [question.reference for question in questions]
+        request = {"op": "score", "prompts": self._prompts(questions), "references": references}
+        return [Likelihood(**likelihood) for likelihood in self._ask(request, log)]
+
+    def time(self, questions: Sequence[Question], max_tokens: int, log: Path) -> Timings:
+        """One question at a time, after answering the first one twice to warm up."""
+        request = {"op": "time", "prompts": self._prompts(questions), "max_tokens": max_tokens}
+        result = self._ask(request, log)
+        return Timings([Generation(**answer) for answer in result["answers"]], result["peak_memory"])
+
+    def _prompts(self, questions: Sequence[Question]) -> list[list[Message]]:
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [[*system, *question.messages] for question in questions]
+
+    def _ask(self, request: Mapping[str, Any], log: Path) -> Any:
+        with JsonProcess("evals.models.llama_worker", log, f"llama.cpp with {self.path.name}") as worker:
+            try:
+                worker.call(self._load, SILENCE)
+            except ChildDied as error:
+                raise SeatrialError(
+                    f"llama.cpp could not load this file: {error.problem}",
+                    where=self.path,
+                    hint=f"is it a whole GGUF file? {error.hint}",
+                ) from None
+            return worker.call(request, SILENCE)

@@ -1,0 +1,275 @@
+"""The llama.cpp process: ``python -m evals.models.llama_worker`` reads requests, one JSON object a line.
+
+``load`` opens a GGUF file; ``generate`` answers prompts greedily, several at a time; ``score`` gives the
+likelihood of reference answers; ``time`` answers one at a time and measures. Prompts are rendered with
+the file's own chat template and tokenised by llama.cpp, so what is judged is the file. Batches are filled
+in a fixed order, so equal requests to equal files give equal answers on one machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import llama_cpp as lib
+import numpy as np
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+from training.errors import SeatrialError
+from training.process import serve
+
+BATCH = 1024
+
+
+@dataclass
+class Slot:
+    """A sequence being decoded: ``position`` tokens are in the cache, ``pending`` are next."""
+
+    index: int
+    sequence: int
+    prompt: list[int]
+    pending: list[int]
+    position: int
+    started: float
+    produced: list[int] = field(default_factory=list)
+    first_token: float | None = None
+
+
+class Engine:
+    """One GGUF file with one context."""
+
+    def __init__(self, path: str, context: int, slots: int) -> None:
+        lib.llama_backend_init()
+        params = lib.llama_model_default_params()
+        self.model = lib.llama_model_load_from_file(path.encode(), params)
+        if not self.model:
+            raise SeatrialError("llama.cpp could not load this file", where=path, hint="see its log")
+        self.vocab = lib.llama_model_get_vocab(self.model)
+        self.vocab_size = lib.llama_vocab_n_tokens(self.vocab)
+        self.context = min(context, lib.llama_model_n_ctx_train(self.model))
+        options = lib.llama_context_default_params()
+        options.n_ctx = self.context * 2  # cells shared by all sequences
+        options.n_batch = options.n_ubatch = BATCH
+        options.n_seq_max = slots + 1  # sequence 0 holds the shared prefix
+        options.kv_unified = True
+        options.offload_kqv = True
+        self.cells, self.slots = options.n_ctx, slots
+        self.ctx = lib.llama_init_from_model(self.model, options)
+        if not self.ctx:
+            raise SeatrialError("llama.cpp could not make a context", where=path, hint="see its log")
+        self.memory = lib.llama_get_memory(self.ctx)
+        self.batch = lib.llama_batch_init(BATCH, 0, 1)
+        template = lib.llama_model_chat_template(self.model, None)
+        self.formatter = Jinja2ChatFormatter(
+            template.decode() if template else "",
+            eos_token=self._text_of(lib.llama_vocab_eos(self.vocab)),
+            bos_token=self._text_of(lib.llama_vocab_bos(self.vocab)),
+        )
+
+    # --- text and tokens -------------------------------------------------------------------------------
+    def render(self, messages: list[dict[str, str]], generation_prompt: bool = True) -> str:
+        self.formatter.add_generation_prompt = generation_prompt
+        text: str = self.formatter(messages=messages).prompt  # type: ignore[arg-type]
+        return text
+
+    def tokenize(self, text: str, add_special: bool) -> list[int]:
+        data = text.encode()
+        room = len(data) + 8
+        tokens = (lib.llama_token * room)()
+        count = lib.llama_tokenize(self.vocab, data, len(data), tokens, room, add_special, True)
+        return list(tokens[:count])
+
+    def prompt_tokens(self, messages: list[dict[str, str]]) -> list[int]:
+        """Tokens of a rendered prompt; BOS as the file asks for, unless the template wrote it already."""
+        text = self.render(messages)
+        tokens = self.tokenize(text, add_special=True)
+        if len(tokens) > 1 and tokens[0] == tokens[1] == lib.llama_vocab_bos(self.vocab):
+            tokens = tokens[1:]
+        return tokens
+
+    def text(self, tokens: list[int]) -> str:
+        return b"".join(self._piece(token, special=False) for token in tokens).decode("utf-8", "replace")
+
+    def _piece(self, token: int, special: bool) -> bytes:
+        buffer = ctypes.create_string_buffer(256)
+        size = lib.llama_token_to_piece(self.vocab, token, buffer, 256, 0, special)
+        return buffer.raw[:size] if size > 0 else b""
+
+    def _text_of(self, token: int) -> str:
+        return self._piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+    def ends(self, token: int) -> bool:
+        return bool(lib.llama_vocab_is_eog(self.vocab, token))
+
+    # --- decoding --------------------------------------------------------------------------------------
+    def clear(self) -> None:
+        lib.llama_memory_clear(self.memory, True)
+
+    def decode(self, entries: list[tuple[int, int, int, bool]]) -> None:
+        """Run (token, position, sequence, wants logits) entries through the model, at most BATCH of them."""
+        batch = self.batch
+        batch.n_tokens = len(entries)
+        for i, (token, position, sequence, logits) in enumerate(entries):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, position, logits
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+        if code := lib.llama_decode(self.ctx, batch):
+            raise SeatrialError(f"llama.cpp could not decode a batch of {len(entries)} tokens (code {code})")
+
+    def logits(self, entry: int) -> np.ndarray:
+        pointer = lib.llama_get_logits_ith(self.ctx, entry)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocab_size,))
+
+    def share_prefix(self, prompts: list[list[int]]) -> int:
+        """Decode the tokens that all prompts begin with into sequence 0; returns how many."""
+        length = 0
+        if len(prompts) > 1:
+            shortest = min(len(prompt) for prompt in prompts) - 1  # each keeps a token of its own
+            while length < shortest and len({prompt[length] for prompt in prompts}) == 1:
+                length += 1
+        for start in range(0, length, BATCH):
+            part = prompts[0][start : min(start + BATCH, length)]
+            self.decode([(token, start + i, 0, False) for i, token in enumerate(part)])
+        return length
+
+    def answer(self, prompts: list[list[int]], max_tokens: int, slots: int) -> list[dict[str, Any]]:
+        """Greedy answers to tokenised prompts, in their order."""
+        self.clear()
+        prefix = self.share_prefix(prompts)
+        answers: dict[int, dict[str, Any]] = {}
+        waiting = deque(enumerate(prompts))
+        free = list(range(slots, 0, -1))
+        active: list[Slot] = []
+        while waiting or active:
+            used = prefix + sum(len(slot.prompt) - prefix + max_tokens for slot in active)
+            while waiting and free:
+                index, prompt = waiting[0]
+                if len(prompt) + max_tokens > self.context:
+                    waiting.popleft()
+                    answers[index] = _refused(prompt, self.context, max_tokens)
+                    continue
+                need = len(prompt) - prefix + max_tokens
+                if used + need > self.cells:
+                    break
+                waiting.popleft()
+                used += need
+                slot = Slot(index, free.pop(), prompt, prompt[prefix:], prefix, time.perf_counter())
+                if prefix:
+                    lib.llama_memory_seq_cp(self.memory, 0, slot.sequence, 0, prefix)
+                active.append(slot)
+            if active:
+                self._advance(active)
+            for slot in [slot for slot in active if self._finished(slot, max_tokens)]:
+                answers[slot.index] = self._close(slot)
+                active.remove(slot)
+                free.append(slot.sequence)
+        return [answers[index] for index in range(len(prompts))]
+
+    def _advance(self, active: list[Slot]) -> None:
+        """One batch: the next token of every running slot, then as much of new prompts as fits."""
+        entries: list[tuple[int, int, int, bool]] = []
+        asks: list[tuple[Slot, int]] = []
+        for slot in sorted(active, key=lambda slot: len(slot.pending)):
+            room = BATCH - len(entries)
+            part = slot.pending[:room]
+            whole = len(part) == len(slot.pending)
+            for i, token in enumerate(part):
+                entries.append((token, slot.position + i, slot.sequence, whole and i == len(part) - 1))
+            slot.position += len(part)
+            slot.pending = slot.pending[len(part) :]
+            if whole and part:
+                asks.append((slot, len(entries) - 1))
+        self.decode(entries)
+        for slot, entry in asks:
+            token = int(np.argmax(self.logits(entry)))
+            if slot.first_token is None:
+                slot.first_token = time.perf_counter()
+            slot.produced.append(token)
+            slot.pending = [token]
+
+    def _finished(self, slot: Slot, max_tokens: int) -> bool:
+        return bool(slot.produced) and (
+            self.ends(slot.produced[-1]) or len(slot.produced) >= max_tokens
+        )
+
+    def _close(self, slot: Slot) -> dict[str, Any]:
+        lib.llama_memory_seq_rm(self.memory, slot.sequence, -1, -1)
+        ended = self.ends(slot.produced[-1])
+        assert slot.first_token is not None
+        return {
+            "text": self.text(slot.produced[:-1] if ended else slot.produced),
+            "prompt_tokens": len(slot.prompt),
+            "completion_tokens": len(slot.produced),
+            "stop_reason": "eos" if ended else "length",
+            "seconds": round(time.perf_counter() - slot.started, 4),
+            "first_token_seconds": round(slot.first_token - slot.started, 4),
+        }
+
+    def likelihood(self, messages: list[dict[str, str]], reference: str) -> dict[str, Any]:
+        """Summed negative log-likelihood of ``reference`` and its end-of-turn token, teacher-forced."""
+        prompt_text = self.render(messages)
+        whole_text = self.render([*messages, {"role": "assistant", "content": reference}], False)
+        if not whole_text.startswith(prompt_text):
+            raise SeatrialError(
+                "the chat template renders an answered prompt differently from an open one, "
+                "so the answer's tokens cannot be told apart"
+            )
+        prompt = self.prompt_tokens(messages)
+        answer = self.tokenize(whole_text[len(prompt_text) :].rstrip("\n"), add_special=False)
+        tokens = prompt + answer
+        if len(tokens) > self.context:
+            raise SeatrialError(f"a row of {len(tokens)} tokens is longer than the context {self.context}")
+        self.clear()
+        total = 0.0
+        first = len(prompt) - 1  # the logits of position i predict token i + 1
+        for start in range(0, len(tokens) - 1, BATCH):
+            part = tokens[start : min(start + BATCH, len(tokens) - 1)]
+            self.decode([(t, start + i, 1, start + i >= first) for i, t in enumerate(part)])
+            for i in range(len(part)):
+                if start + i >= first:
+                    logits = self.logits(i).astype(np.float64)
+                    top = logits.max()
+                    total += top + np.log(np.exp(logits - top).sum()) - logits[tokens[start + i + 1]]
+        return {"nll": float(total), "tokens": len(answer)}
+
+
+def _refused(prompt: list[int], context: int, max_tokens: int) -> dict[str, Any]:
+    return {
+        "text": "",
+        "prompt_tokens": len(prompt),
+        "stop_reason": "error",
+        "error": f"{len(prompt)} prompt tokens and {max_tokens} to answer exceed the context of {context}",
+    }
+
+
+class Worker:
+    """Dispatches requests to one engine."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+
+    def handle(self, request: dict[str, Any], send: Callable[..., None]) -> Any:
+        if request["op"] == "load":
+            self.engine = Engine(request["path"], request["context"], request["slots"])
+            return {"context": self.engine.context}
+        engine = self.engine
+        assert engine is not None, "load comes first"
+        if request["op"] == "score":
+            pairs = zip(request["prompts"], request["references"], strict=True)
+            return [engine.likelihood(messages, reference) for messages, reference in pairs]
+        prompts = [engine.prompt_tokens(messages) for messages in request["prompts"]]
+        if request["op"] == "generate":
+            return engine.answer(prompts, request["max_tokens"], engine.slots)
+        engine.answer(prompts[:1], request["max_tokens"], 1)
+        answers = [engine.answer([prompt], request["max_tokens"], 1)[0] for prompt in prompts]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {"answers": answers, "peak_memory": peak}
+
+
+if __name__ == "__main__":
+    serve(Worker().handle)

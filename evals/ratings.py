@@ -1,0 +1,72 @@
+"""Human ratings: a CSV of ``case,answer_sha256,rating,rater,note``, keyed by the rated answer itself.
+
+A rating counts only for exactly the answer that was rated: a new artifact with another answer needs new
+ratings. The run writes a sheet to fill in beside its report; nothing here ever makes a rating up.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from training.errors import SeatrialError, at
+
+COLUMNS = ("case", "answer_sha256", "rating", "rater", "note", "prompt", "answer")
+NEEDED = {"case", "answer_sha256", "rating"}
+
+
+def answer_digest(case: str, text: str) -> str:
+    """SHA-256 of a case's id and an answer to it."""
+    return hashlib.sha256(f"{case}\0{text}".encode()).hexdigest()
+
+
+def read_ratings(path: Path) -> dict[str, list[float]]:
+    """Ratings from 1 to 5 by answer digest; rows without a rating are not rated yet and are left out.
+
+    Raises:
+        SeatrialError: with file and line, for a rating that is no number from 1 to 5.
+    """
+    if not path.is_file():
+        return {}
+    ratings: dict[str, list[float]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if missing := NEEDED - set(reader.fieldnames or ()):
+            raise SeatrialError(
+                f"the column {sorted(missing)[0]!r} is missing",
+                where=at(path, 1),
+                hint=f"the first line names the columns: {','.join(COLUMNS)}",
+            )
+        for row in reader:
+            rating = (row["rating"] or "").strip()
+            if not rating:
+                continue
+            try:
+                value = float(rating)
+            except ValueError:
+                value = 0.0
+            if not 1 <= value <= 5:
+                raise SeatrialError(
+                    f"'rating' is {rating!r}", where=at(path, reader.line_num), hint="a number from 1 to 5"
+                )
+            ratings.setdefault((row["answer_sha256"] or "").strip().lower(), []).append(value)
+    return ratings
+
+
+def rating_sheet(rows: Iterable[tuple[str, str, str]]) -> str:
+    """A CSV to fill in, from (case, prompt, answer) rows; spreadsheets must not run an answer as a formula."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for case, prompt, answer in rows:
+        writer.writerow(
+            [case, answer_digest(case, answer), "", "", "", _harmless(prompt), _harmless(answer)]
+        )
+    return sheet.getvalue()
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

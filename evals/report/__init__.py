@@ -1,0 +1,83 @@
+"""The release report: one results dictionary becomes ``report.html`` and ``results.json``.
+
+Everything here is a pure function of that dictionary, so that a report can be written again, on another
+machine, from ``results.json`` alone. What the dictionary holds is written down in ``results.schema.json``.
+Model output is hostile text: the template escapes everything but our own drawings, what cannot be seen is
+spelled out, and the page forbids itself scripts and the network.
+
+    python -c "import json; from pathlib import Path; from evals.report import write_report
+    write_report(json.loads(Path('reports/results.json').read_text()), Path('again'))"
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SCHEMA = HERE / "results.schema.json"
+
+
+def write_report(results: Mapping[str, Any], folder: Path) -> None:
+    """Write ``results.json``, then ``report.html``, into ``folder`` (made if it is missing).
+
+    Each file appears whole or not at all. The results come first: they are the evidence, and survive
+    a page that cannot be drawn.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    results = finite(results)
+    _write(folder / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    _write(folder / "report.html", render(results))
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The report as one HTML page that needs no other file."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from evals.report import plots, view, wording
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=wording.visible,
+    )
+    environment.filters.update(wording.FILTERS)
+    page = view.page(results)
+    drawings = {
+        "loss": plots.loss_curve(results.get("adapter_history") or []),
+        "latency": plots.latency(results.get("timings") or []),
+        "bars": plots.accuracy_bars(page["compared"]["rows"], page["compared"]["models"]),
+    }
+    safe = {name: Markup(svg) if svg else None for name, svg in drawings.items()}
+    return environment.get_template("template.html").render(page, plots=safe)
+
+
+def finite(value: Any) -> Any:
+    """``value`` with NaN and infinities as None: JSON knows neither, and a diverged training logs both."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

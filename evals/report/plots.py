@@ -1,0 +1,184 @@
+"""The report's drawings: each function returns one SVG element as text, or None where there is no data.
+
+The same data give the same bytes. Colours are CSS variables of the page (with a fallback, should someone
+save a drawing on its own), so that one drawing is legible on light, on dark and on paper.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from evals.report.wording import amount, role, visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    "ink": "#1b2026",
+    "quiet": "#5a636d",
+    "rule": "#d3d8dd",
+    "base": "#9aa3ad",
+    "prompted": "#c98a1b",
+    "shipped": "#1c6a9e",
+    "other": "#7a4fa3",
+}
+MODEL_COLOURS = {"base": "base", "prompted_base": "prompted", "shipped": "shipped"}
+WIDTH = 5.8  # inches; the page scales drawings to the room there is
+NAMED_CASES = 45  # beyond it, rows are too many to carry names
+
+
+def loss_curve(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """Training loss by optimiser step, and evaluation loss where it was measured."""
+    training = _series(history, "loss")
+    evaluation = _series(history, "eval_loss")
+    if not training and not evaluation:
+        return None
+    with _style("loss"):
+        figure, axes = _figure(3.0)
+        for points, name, marker in ((training, "training", ""), (evaluation, "evaluation", "D")):
+            if points:
+                colour = COLOURS["quiet" if name == "training" else "shipped"]
+                steps, losses = zip(*points, strict=True)
+                label = f"{name}, {losses[-1]:.3f} at the end"
+                axes.plot(steps, losses, color=colour, marker=marker, markersize=4.5, label=label, lw=1.4)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel("loss (nats per token)")
+        axes.legend(loc="upper right")
+        axes.grid(axis="y")
+        return _svg(figure)
+
+
+def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
+    """One line a case, from first token to whole answer, with the 50th and 95th percentile of both."""
+    import numpy as np
+
+    rows = sorted((each for each in timings if each["seconds"] is not None), key=lambda each: each["seconds"])
+    if not rows:
+        return None
+    with _style("latency"):
+        named = len(rows) <= NAMED_CASES
+        figure, axes = _figure(1.5 + (0.17 * len(rows) if named else 4.0))
+        places = range(len(rows))
+        whole = [row["seconds"] for row in rows]
+        first = [row.get("first_token_seconds") for row in rows]
+        axes.hlines(places, [start or 0.0 for start in first], whole, color=COLOURS["rule"], lw=2.5)
+        known = [(start, place) for start, place in zip(first, places, strict=True) if start is not None]
+        series = [("whole answer", whole, list(places), "o", "shipped")]
+        if known:
+            series.append(("first token", [s for s, _ in known], [p for _, p in known], "|", "prompted"))
+        for name, seconds, at, marker, shade in series:
+            colour = COLOURS[shade]
+            axes.scatter(seconds, at, color=colour, marker=marker, s=26, label=name, zorder=3)
+            for rank, dashes in ((50, "--"), (95, ":")):
+                value = float(np.percentile(seconds, rank))
+                axes.axvline(value, color=colour, ls=dashes, lw=1, zorder=1)
+                text = f"p{rank} {amount(value, 's')}"
+                where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+                side = "right" if rank == 50 else "left"  # the two may lie close together
+                axes.annotate(text, (value, 1), (0, 3), ha=side, fontsize=8, color=colour, **where)
+        labels = [str(visible(row["case"])) for row in rows]
+        axes.set_yticks(list(places) if named else [], labels if named else [])
+        axes.set_ylim(-0.8, len(rows) - 0.2)
+        axes.set_xlim(left=0, right=1.08 * max(whole))
+        axes.set_xlabel("seconds")
+        axes.tick_params(axis="y", length=0)
+        axes.legend(loc="lower right")
+        axes.grid(axis="x")
+        return _svg(figure)
+
+
+def accuracy_bars(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> str | None:
+    """Share metrics side by side, one bar a model, with the interval as a whisker."""
+    rows = [row for row in rows if row["unit"] == "share"]
+    if not rows:
+        return None
+    with _style("bars"):
+        figure, axes = _figure(0.7 + len(rows) * (0.27 * len(models) + 0.22))
+        for index, row in enumerate(rows):
+            shown = [(name, row["models"][name]) for name in models if name in row["models"]]
+            for number, (name, measured) in enumerate(shown):
+                if measured["value"] is not None:
+                    place = index + 0.8 * (number + 0.5 - len(shown) / 2) / len(models)
+                    _bar(axes, place, 0.72 / len(models), name, measured, first=index == 0)
+        axes.set_yticks(range(len(rows)), [str(visible(role(row["metric"]))) for row in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(0, 122)
+        axes.set_xticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models), borderaxespad=0.2)
+        axes.grid(axis="x")
+        return _svg(figure)
+
+
+def _bar(
+    axes: Axes, place: float, height: float, name: str, measured: Mapping[str, Any], first: bool
+) -> None:
+    value, low, high = (None if x is None else 100 * x for x in map(measured.get, ("value", "low", "high")))
+    assert value is not None
+    colour = COLOURS[MODEL_COLOURS.get(name, "other")]
+    label = str(visible(role(name))) if first else None
+    axes.barh(place, value, height, color=colour, label=label)
+    if low is not None and high is not None:
+        whisker = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
+        axes.errorbar(value, place, xerr=whisker, color=COLOURS["ink"], lw=1.2, capsize=2.5)
+    text = amount(measured["value"], "share")
+    axes.annotate(text, (max(value, high or 0), place), (6, 0), textcoords="offset points", va="center")
+
+
+def _series(history: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    return [(entry["step"], entry[name]) for entry in history if entry.get(name) is not None]
+
+
+@contextmanager
+def _style(salt: str) -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a person's own matplotlibrc must not change a release report
+        matplotlib.rcParams.update(
+            {
+                "svg.hashsalt": salt,
+                "svg.fonttype": "none",
+                "text.parse_math": False,  # names come from data, and $ is no formula there
+                "font.size": 9.5,
+                "axes.edgecolor": COLOURS["quiet"],
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.axisbelow": True,
+                "axes.labelcolor": COLOURS["quiet"],
+                "xtick.color": COLOURS["quiet"],
+                "ytick.color": COLOURS["ink"],
+                "text.color": COLOURS["ink"],
+                "grid.color": COLOURS["rule"],
+                "grid.linewidth": 0.6,
+                "legend.frameon": False,
+            }
+        )
+        yield
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure) -> str:
+    """The drawing as an element to put into a page: no prologue, no metadata, no fixed size, own colours."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg)
+    for name, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--plot-{name}, {colour})")
+    return svg

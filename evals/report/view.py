@@ -1,0 +1,191 @@
+"""From results to what the page shows: order and grouping. It judges nothing and hides nothing.
+
+One exception, on the safe side: the page says SHIP only if everything in the results agrees with it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
+
+Json = Mapping[str, Any]
+MODELS = ("base", "prompted_base", "shipped")  # left to right, worst to best hoped for
+EXIT = {
+    0: ("ship", "Every required criterion passed"),
+    1: ("fail", "Something required failed"),
+    2: ("none", "Incomplete: the run was interrupted"),
+    3: ("none", "Incomplete: pytest had an internal error"),
+    4: ("none", "Incomplete: pytest was called with an option it does not know"),
+    5: ("none", "Incomplete: no test was collected"),
+    10: ("none", "Incomplete: something required was not evaluated"),
+    11: ("open", "Inconclusive: the cases are too few to decide"),
+}
+KINDS = {PASS: "ship", FAIL: "fail", INCONCLUSIVE: "open", NOT_EVALUATED: "none"}
+NUMBER = r"([-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?)"
+
+
+def page(results: Json) -> dict[str, Any]:
+    """Everything the template reads."""
+    verdicts = [dict(verdict, bar=bar(verdict)) for verdict in results["verdicts"]]
+    numbered = [dict(verdict, anchor=f"criterion-{i}") for i, verdict in enumerate(verdicts, 1)]
+    artifacts = results.get("artifacts") or []
+    optional: dict[str, Any] = {
+        "shipped": None,
+        "recipe": None,
+        "modelfile": None,
+        "adapter_history": [],
+        "timings": [],
+    }
+    return {
+        **optional,
+        **results,
+        "headline": headline(results),
+        "kinds": KINDS,
+        "required": [verdict for verdict in numbered if verdict["required"]],
+        "groups": grouped(numbered),
+        "compared": side_by_side(verdicts, results["observations"]),
+        "missed": [seen for seen in results["observations"] if seen["missed"]],
+        "artifacts": artifacts,
+        "dataset": next((each for each in artifacts if each["step"] == "dataset"), None),
+        "trained": any(each["step"] == "adapter" for each in artifacts),
+    }
+
+
+def headline(results: Json) -> dict[str, Any]:
+    """The decision in large letters, its kind, and what speaks against a SHIP that nothing else bears out."""
+    gate, hard = results["gate"], results["hard_cases"]
+    kind, because = EXIT.get(gate["exit_status"], ("none", "Incomplete: the run ended in an unknown way"))
+    doubts = [
+        f"{verdict['criterion']} is required and {verdict['status']}"
+        for verdict in results["verdicts"]
+        if verdict["required"] and verdict["status"] != PASS
+    ]
+    doubts += [f"the hard case {case} was missed" for case in hard["missed"]]
+    doubts += [f"the hard case {case} was not evaluated" for case in hard["not_evaluated"]]
+    if gate["exit_status"] != 0:
+        doubts.append(f"the exit status is {gate['exit_status']}")
+    if gate["decision"] != "SHIP":
+        if kind == "ship":
+            kind, because = "fail", "The gate said no"
+        return {"word": "DO NOT SHIP", "kind": kind, "because": because, "doubts": []}
+    if doubts:
+        because = "The gate said SHIP, but its own results contradict it"
+        return {"word": "DO NOT SHIP", "kind": "fail", "because": because, "doubts": doubts}
+    return {"word": "SHIP", "kind": "ship", "because": because, "doubts": []}
+
+
+def grouped(verdicts: Sequence[Json]) -> list[tuple[str, list[Json]]]:
+    """Verdicts by the part of their id before the first dot, in the order of the task."""
+    groups: dict[str, list[Json]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict["criterion"].partition(".")[0], []).append(verdict)
+    return list(groups.items())
+
+
+def bar(verdict: Json) -> dict[str, Any] | None:
+    """Where estimate, interval and threshold lie on a line from 0 to 100; None where nothing was sampled.
+
+    A comparison is drawn as its difference against zero (superior) or the margin (non-inferior).
+    """
+    subject = verdict["comparison"] or verdict["measured"]
+    mark = threshold(verdict)
+    if not subject or mark is None:
+        return None
+    compared = verdict["comparison"] is not None
+    value, low, high = (
+        subject["difference" if compared else "value"],
+        subject["low"],
+        subject["high"],
+    )
+    if value is None or low is None or high is None:
+        return None
+    share = verdict["unit"] == "share"
+    start, end = _ends(min(value, low, mark), max(value, high, mark), compared, share)
+    upward = verdict["better"] != "lower"
+
+    def at(position: float) -> float:
+        return round(min(max(100 * (position - start) / (end - start), 0.0), 100.0), 2)
+
+    good = (at(mark), 100.0) if upward else (0.0, at(mark))
+    return {
+        "value": at(value),
+        "low": at(low),
+        "high": at(high),
+        "mark": at(mark),
+        "good": {"from": good[0], "width": round(good[1] - good[0], 2)},
+        "ends": (start, end),
+        "threshold": mark,
+        "difference": compared,
+    }
+
+
+def _ends(least: float, most: float, compared: bool, share: bool) -> tuple[float, float]:
+    """Round numbers between which a drawing lies, with some room on both sides."""
+    if share and not compared:
+        return (0.9 if least >= 0.925 else 0.5 if least >= 0.6 else 0.0), 1.0
+    if not compared:
+        least = min(least, 0.0)
+    room = 0.02 * (most - least) or 0.5
+    step = 10.0 ** math.floor(math.log10(most - least + room)) / 2
+    start = least if least == 0 and not compared else math.floor((least - room) / step) * step
+    return start, math.ceil((most + room) / step) * step
+
+
+def threshold(verdict: Json) -> float | None:
+    """The number that the requirement names (see ``evals.verdict.requirement``), in the verdict's unit."""
+    if verdict["rule"] == "superior":
+        return 0.0
+    sign = r"at most" if verdict["rule"] == "non_inferior" else r"[<>]="
+    found = re.search(rf"{sign} {NUMBER}( %)?", verdict["requirement"])
+    if not found:
+        return None
+    number = float(found[1]) / (100 if found[2] else 1)
+    return -number if verdict["rule"] == "non_inferior" and verdict["better"] != "lower" else number
+
+
+def side_by_side(verdicts: Iterable[Json], observations: Iterable[Json]) -> dict[str, Any]:
+    """Every metric by which models were compared, with one measurement a model, and their answers by case."""
+    rows: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
+    verdicts = list(verdicts)
+    for verdict in verdicts:
+        if verdict["measured"] and verdict["against"]:
+            key = (verdict["metric"], tuple(sorted(verdict["measured"]["scores"])))
+            facts = {name: verdict[name] for name in ("metric", "unit", "better")}
+            row = rows.setdefault(key, {**facts, "models": {}, "criteria": []})
+            row["criteria"].append(verdict["criterion"])
+            for measured in (verdict["measured"], verdict["against"]):
+                row["models"].setdefault(measured["model"], measured)
+    seen = dict.fromkeys(name for row in rows.values() for name in row["models"])
+    models = [name for name in MODELS if name in seen] + [name for name in seen if name not in MODELS]
+    for row in rows.values():
+        parts = dict.fromkeys(part for each in row["models"].values() for part in each["groups"])
+        row["parts"] = list(parts)
+    return {
+        "rows": list(rows.values()),
+        "models": models,
+        "cases": _answers(list(rows.values()), models, verdicts, observations),
+    }
+
+
+def _answers(
+    rows: Sequence[Json],
+    models: Sequence[str],
+    verdicts: Iterable[Json],
+    observations: Iterable[Json],
+) -> list[dict[str, Any]]:
+    asked = {miss["case"]: miss for verdict in verdicts for miss in verdict["misses"]}
+    asked |= {seen["case"]: seen for seen in observations if seen["case"]}
+    cases: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for model in models:
+            measured = row["models"].get(model) or {"answers": {}, "scores": {}}
+            for case, answer in measured["answers"].items():
+                entry = cases.setdefault(case, {"id": case, "asked": asked.get(case), "models": {}})
+                given = entry["models"].setdefault(model, {"answer": answer, "scores": {}})
+                if case in measured["scores"]:
+                    given["scores"][row["metric"]] = measured["scores"][case]
+    return list(cases.values())

@@ -1,0 +1,15 @@
+"""Stopping: does every answer end by itself, without a loop?"""
+
+import pytest
+
+pytestmark = [pytest.mark.release, pytest.mark.criteria("EOS")]
+
+
+def test_case(criterion, case, observe):
+    observation = observe(criterion, case)
+    assert observation.acceptable, observation.explain()
+
+
+def test_criterion(criterion, judge):
+    verdict = judge(criterion)
+    assert verdict.acceptable, verdict.explain()

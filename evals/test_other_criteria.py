@@ -1,0 +1,15 @@
+"""Criteria of the task that no other module names, so that a new one needs no Python."""
+
+import pytest
+
+pytestmark = [pytest.mark.release, pytest.mark.criteria()]
+
+
+def test_case(criterion, case, observe):
+    observation = observe(criterion, case)
+    assert observation.acceptable, observation.explain()
+
+
+def test_criterion(criterion, judge):
+    verdict = judge(criterion)
+    assert verdict.acceptable, verdict.explain()

@@ -1,0 +1,15 @@
+"""Response quality: acknowledges, offers a follow-up, keeps to the task's terms."""
+
+import pytest
+
+pytestmark = [pytest.mark.release, pytest.mark.criteria("SC-2")]
+
+
+def test_case(criterion, case, observe):
+    observation = observe(criterion, case)
+    assert observation.acceptable, observation.explain()
+
+
+def test_criterion(criterion, judge):
+    verdict = judge(criterion)
+    assert verdict.acceptable, verdict.explain()

@@ -1,0 +1,10 @@
+"""Better than the base: the tuned model against the base, asked bare and with a good prompt."""
+
+import pytest
+
+pytestmark = [pytest.mark.release, pytest.mark.criteria("SC-3")]
+
+
+def test_criterion(criterion, judge):
+    verdict = judge(criterion)
+    assert verdict.acceptable, verdict.explain()

@@ -1,0 +1,10 @@
+"""The export: each artifact loads and answers, is small enough, and is the file on record."""
+
+import pytest
+
+pytestmark = [pytest.mark.release, pytest.mark.criteria("SC-4")]
+
+
+def test_criterion(criterion, judge):
+    verdict = judge(criterion)
+    assert verdict.acceptable, verdict.explain()

@@ -1,0 +1,46 @@
+"""Train and export without pytest: ``python -m training golden/task_api [--recipe NAME] [--store DIR]``.
+
+Builds what is not in the store yet and prints where everything lies. Judging is ``pytest -m release``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from training import steps
+from training.errors import SeatrialError
+from training.progress import Lines
+from training.recipe import load_recipe
+from training.store import Store, default_root
+from training.task import load_task
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("task", type=Path, help="folder with a task.toml")
+    parser.add_argument("--recipe", help="name or path of a recipe (default: the task's)")
+    parser.add_argument("--store", type=Path, default=default_root(), help="where artifacts are kept")
+    options = parser.parse_args()
+    try:
+        task = load_task(options.task)
+        recipe = load_recipe(options.recipe or task.recipe, task.folder)
+        store = Store(options.store, Lines())
+        base = store.build(steps.import_base(recipe))
+        dataset = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
+        adapter = store.build(steps.train_adapter(recipe, base, dataset))
+        merged = store.build(steps.merge(base, adapter))
+        f16 = store.build(steps.convert(merged, store.build(steps.fetch_converter()), task.name))
+        print(f"adapter {adapter.path}\nmerged {merged.path}")
+        for kind in recipe.export.quantizations:
+            step = steps.quantize(f16, kind, task.name, task.prompts.system, task.decoding.model_dump())
+            print(f"{kind} {steps.gguf_file(store.build(step))}")
+    except SeatrialError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

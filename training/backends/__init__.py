@@ -1,0 +1,37 @@
+"""Training backends: each turns rows and a recipe into a LoRA adapter folder that plain peft loads.
+
+A backend is a function ``train(request, send) -> facts`` that runs inside a job process; ``BACKENDS``
+names the module of each, imported only there, because they import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+BACKENDS = {"trl": "training.backends.trl"}
+
+
+class Backend(Protocol):
+    """The interface of a backend module."""
+
+    def train(self, request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+        """Train an adapter.
+
+        Args:
+            request: ``base`` (folder with the base weights), ``rows`` (JSONL of prompt/completion
+                messages, validation rows last), ``recipe`` (the recipe as JSON), ``out`` (folder for the
+                adapter), ``checkpoints`` (scratch folder).
+            send: called with ``done``, ``total`` and figures such as ``loss`` as training goes on.
+
+        Returns:
+            Facts for the manifest: ``history`` (list of logged steps), ``tokens``, ``train_loss``,
+            ``eval_loss``, ``compute_dtype``.
+        """
+        ...
+
+
+def load(name: str) -> Backend:
+    """The backend module called ``name``."""
+    return cast(Backend, import_module(BACKENDS[name]))

@@ -1,0 +1,181 @@
+"""The ``trl`` backend: QLoRA with transformers, peft, bitsandbytes NF4 and TRL's SFTTrainer.
+
+Runs on a CPU or one GPU. The loss covers the answer only. Three traps of this stack are handled here,
+each where it bites: bitsandbytes' CPU repacking, TRL's bf16 adapters, and a saved adapter's base path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    EarlyStoppingCallback,
+    TrainerCallback,
+    set_seed,
+)
+from trl import SFTConfig, SFTTrainer
+
+from training.errors import SeatrialError
+from training.recipe import Recipe
+
+
+def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """See :class:`training.backends.Backend`."""
+    recipe = Recipe.model_validate(request["recipe"])
+    settings = recipe.trainer
+    out = Path(request["out"])
+    set_seed(settings.seed)  # before the model: LoRA weights are drawn when it is wrapped
+    dtype = compute_dtype(settings.compute_dtype)
+    tokenizer = AutoTokenizer.from_pretrained(request["base"])
+    rows = [json.loads(line) for line in Path(request["rows"]).read_text(encoding="utf-8").splitlines()]
+    training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
+    trainer = SFTTrainer(
+        model=load_nf4(Path(request["base"]), dtype),
+        args=_arguments(recipe, Path(request["checkpoints"]), dtype),
+        train_dataset=Dataset.from_list(training),
+        eval_dataset=Dataset.from_list(validation),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=recipe.lora.r,
+            lora_alpha=recipe.lora.alpha,
+            lora_dropout=recipe.lora.dropout,
+            target_modules=recipe.lora.target_modules
+            if isinstance(recipe.lora.target_modules, str)
+            else list(recipe.lora.target_modules),
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[_Tell(send)],
+    )
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL makes QLoRA adapters bf16, too coarse for small updates
+            parameter.data = parameter.data.float()
+    if settings.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
+    result = trainer.train()
+    history = trainer.state.log_history
+    _require_gradients(history)
+    trainer.model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    _name_base(out, recipe.base.model)
+    return {
+        "history": history,
+        "train_rows": len(training),
+        "validation_rows": len(validation),
+        "tokens": int(trainer.state.num_input_tokens_seen),
+        "train_loss": result.training_loss,
+        "eval_loss": next((e["eval_loss"] for e in reversed(history) if "eval_loss" in e), None),
+        "compute_dtype": str(dtype).removeprefix("torch."),
+        "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    }
+
+
+def compute_dtype(wanted: str) -> torch.dtype:
+    """``auto``: bfloat16 where the hardware multiplies it natively, else float32."""
+    if wanted == "auto":
+        native = (
+            torch.cuda.is_bf16_supported()
+            if torch.cuda.is_available()
+            else "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
+        )
+        return torch.bfloat16 if native else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+
+
+def load_nf4(folder: Path, dtype: torch.dtype) -> Any:
+    """The base model with its linear layers in 4-bit NormalFloat (Dettmers et al. 2023, arXiv:2305.14314).
+
+    On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first evaluation forward pass, and
+    training after it stalls in silence with gradients near zero; repacking is turned off.
+    """
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        quantization_config=BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        ),
+    )
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def _arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfig:
+    settings = recipe.trainer
+    stop_early = settings.early_stopping_patience > 0
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        seed=settings.seed,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=settings.weight_decay,
+        max_length=settings.max_length,
+        bf16=dtype is torch.bfloat16,
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=False,
+        train_sampling_strategy="group_by_length",
+        include_num_input_tokens_seen="non_padding",
+        logging_steps=5,
+        eval_strategy="epoch",
+        save_strategy="epoch" if stop_early else "no",
+        save_total_limit=1,
+        load_best_model_at_end=stop_early,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Tell(TrainerCallback):
+    """Sends the trainer's log lines to the parent as progress."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._send = send
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        last: dict[str, Any] = next((e for e in reversed(state.log_history) if "loss" in e), {})
+        figures = {"loss": float(last["loss"])} if last else {}
+        self._send(done=state.global_step, total=state.max_steps, **figures)
+
+
+def _require_gradients(history: list[dict[str, Any]]) -> None:
+    norms = [entry["grad_norm"] for entry in history if "grad_norm" in entry]
+    stalled = [norm for norm in norms if not norm > 1e-6]  # NaN counts as stalled
+    if norms and len(stalled) > len(norms) / 2:
+        raise SeatrialError(
+            f"training stalled: {len(stalled)} of {len(norms)} logged gradient norms are zero or NaN",
+            where="recipe [trainer]",
+            hint='try compute_dtype = "float32" or a smaller learning_rate',
+        )
+
+
+def _name_base(adapter: Path, model: str) -> None:
+    """A saved adapter holds the base's absolute path on this machine: write the model's name instead."""
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = model
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + os.linesep, encoding="utf-8")
+    (adapter / "README.md").unlink(missing_ok=True)  # peft's model card template, not about this adapter
+
+
+def _cpu_flags() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").split("flags", 2)[1]
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,118 @@
+"""Reads a TOML file into a typed object; a mistake names the file, the line, the key and what is allowed.
+
+Used for tasks and recipes. What it leaves out: nothing is ever filled in silently; a key that the model
+does not know is an error, because a misspelt threshold would otherwise be no threshold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from training.errors import SeatrialError, at
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+class Config(BaseModel):
+    """Base of every table read from TOML: immutable, and no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
+    """Parse ``path`` and validate it as ``model``; raises :class:`SeatrialError` for every mistake in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SeatrialError("this file does not exist", where=path, hint=_neighbours(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SeatrialError(f"cannot be read: {error}", where=path) from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise SeatrialError(
+            f"not valid TOML: {error}",
+            where=at(path, int(line[1]) if line else None),
+            hint="strings need quotes, tables [brackets]; see https://toml.io for the syntax",
+        ) from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        mistakes = [_explain(path, text, model, item) for item in error.errors()]
+        first, *others = mistakes
+        more = "".join(f"\n{other}" for other in others)
+        raise SeatrialError(str(first) + more) from None
+
+
+def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> SeatrialError:
+    key = _dotted(item["loc"])
+    where = at(path, _line_of(text, item["loc"]))
+    if item["type"] == "missing":
+        return SeatrialError(f"'{key}' is missing", where=where, hint=f"add the key {item['loc'][-1]!r}")
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(model, item["loc"][:-1])
+        close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        guess = f"did you mean {close[0]!r}? " if close else ""
+        return SeatrialError(
+            f"unknown key '{key}'", where=where, hint=f"{guess}allowed here: {', '.join(known)}"
+        )
+    message = item["msg"].removeprefix("Value error, ")
+    return SeatrialError(f"'{key}' = {item['input']!r}: {message}", where=where)
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).lstrip(".")
+
+
+def _known_keys(model: type[Config], location: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed at ``location``: walks lists and dicts of tables down from ``model``."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel) and isinstance(part, str):
+            current = current.model_fields[part].annotation if part in current.model_fields else None
+        while (arguments := getattr(current, "__args__", ())) and not isinstance(current, type(Config)):
+            current = arguments[-1] if arguments[-1] is not type(None) else arguments[0]
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return sorted(field.alias or name for name, field in current.model_fields.items())
+    return []
+
+
+def _line_of(text: str, location: Sequence[str | int]) -> int | None:
+    """Best effort: the line of the deepest key of ``location`` that the text shows, counting list tables."""
+    lines = text.splitlines()
+    start = 0
+    found: int | None = None
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            name = re.escape(str(location[depth - 1]))
+            headers = [n for n, line in enumerate(lines) if re.match(rf"\s*\[\[{name}\]\]", line)]
+            if part < len(headers):
+                start, found = headers[part], headers[part] + 1
+            continue
+        path = re.escape(".".join(str(p) for p in location[: depth + 1] if isinstance(p, str)))
+        pattern = rf"\s*(\[{path}\]|{re.escape(str(part))}\s*=)"
+        match = next((n for n in range(start, len(lines)) if re.match(pattern, lines[n])), None)
+        if match is not None:
+            start, found = match, match + 1
+    return found
+
+
+def _neighbours(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"the folder {folder} does not exist either"
+    names = sorted(entry.name for entry in folder.glob("*.toml"))
+    return f"TOML files beside it: {', '.join(names)}" if names else f"no TOML file lies in {folder}"

@@ -1,0 +1,109 @@
+"""Training rows: ShareGPT JSONL in, prompt/completion messages out, split into training and validation.
+
+ShareGPT's ``human``/``gpt`` roles are renamed here, because TRL's own conversion leaves them as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.errors import SeatrialError, at
+
+ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
+Message = dict[str, str]
+
+
+def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with their line numbers, blank lines left out.
+
+    Raises:
+        SeatrialError: no such file, or a line that is not a JSON object.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise SeatrialError("this file does not exist", where=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SeatrialError(f"cannot be read: {error}", where=path) from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise SeatrialError(
+                f"not valid JSON: {error.msg} at column {error.colno}",
+                where=at(path, number),
+                hint="a JSONL file holds one JSON object per line",
+            ) from None
+        if not isinstance(row, dict):
+            raise SeatrialError(
+                f"a {type(row).__name__} where a JSON object is expected", where=at(path, number)
+            )
+        rows.append((number, row))
+    return rows
+
+
+def read_sharegpt(path: Path) -> list[list[Message]]:
+    """The conversations of a ShareGPT file as messages with roles system, user and assistant.
+
+    Raises:
+        SeatrialError: with file and line, for a row that is no conversation ending in an answer.
+    """
+    conversations = []
+    for number, row in read_jsonl(path):
+        where = at(path, number)
+        turns = row.get("conversations")
+        if not isinstance(turns, list) or len(turns) < 2:
+            raise SeatrialError("'conversations' must be a list of at least two turns", where=where)
+        messages = []
+        for turn in turns:
+            role = turn.get("from") if isinstance(turn, dict) else None
+            if role not in ROLES or not isinstance(turn.get("value"), str):
+                raise SeatrialError(
+                    f"a turn is {turn!r}",
+                    where=where,
+                    hint='a turn is {"from": "human" or "gpt" or "system", "value": "text"}',
+                )
+            messages.append({"role": ROLES[role], "content": turn["value"]})
+        if messages[-1]["role"] != "assistant":
+            raise SeatrialError("the last turn must be from 'gpt': it is what is learnt", where=where)
+        conversations.append(messages)
+    if not conversations:
+        raise SeatrialError("this training file holds no rows", where=path)
+    return conversations
+
+
+def prepare(source: Path, out: Path, system: str, validation_rows: int, seed: int) -> Mapping[str, Any]:
+    """Write ``rows.jsonl`` of ``{"prompt": messages, "completion": messages}`` to the folder ``out``.
+
+    Rows are shuffled by ``seed``; the last ``validation_rows`` of the file are for validation.
+    """
+    conversations = read_sharegpt(source)
+    if validation_rows >= len(conversations):
+        raise SeatrialError(
+            f"validation_rows = {validation_rows}, but {source} has only {len(conversations)} rows",
+            where="recipe [trainer]",
+        )
+    random.Random(seed).shuffle(conversations)
+    lines = []
+    for messages in conversations:
+        has_own = messages[0]["role"] == "system"
+        prompt = messages[:-1] if has_own or not system else [
+            {"role": "system", "content": system},
+            *messages[:-1],
+        ]
+        lines.append(json.dumps({"prompt": prompt, "completion": messages[-1:]}, ensure_ascii=False))
+    text = "\n".join(lines) + "\n"
+    (out / "rows.jsonl").write_text(text, encoding="utf-8")
+    return {
+        "rows": len(lines),
+        "validation_rows": validation_rows,
+        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+    }

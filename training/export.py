@@ -1,0 +1,83 @@
+"""Jobs: merged model → GGUF f16 → quantised GGUF files; and where llama.cpp's converter comes from.
+
+llama.cpp's ``convert_hf_to_gguf.py`` is not part of any wheel. It lies in the source distribution of
+llama-cpp-python, so it is taken from there, in the version that is installed: converter and runtime
+always match. A step of the store keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training.errors import SeatrialError
+from training.process import REPOSITORY
+
+# Values of llama.cpp's enum llama_ftype.
+FILE_TYPES = {"q8_0": "MOSTLY_Q8_0", "q5_k_m": "MOSTLY_Q5_K_M", "q4_k_m": "MOSTLY_Q4_K_M"}
+WANTED = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
+
+
+def fetch_converter(out: Path) -> dict[str, Any]:
+    """Unpack llama.cpp's converter scripts from llama-cpp-python's source distribution into ``out``.
+
+    Raises:
+        SeatrialError: pip could not download it.
+    """
+    release = version("llama-cpp-python")
+    download = out / "sdist"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(download)]
+    command += ["--no-binary", "llama-cpp-python", f"llama-cpp-python=={release}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    archives = list(download.glob("*.tar.gz"))
+    if done.returncode or not archives:
+        raise SeatrialError(
+            f"pip could not download the source of llama-cpp-python {release}, which holds the converter",
+            hint=f"pip said: {done.stderr.strip()[-400:]}",
+        )
+    with tarfile.open(archives[0]) as archive:
+        for member in archive.getmembers():
+            _, _, name = member.name.partition("/vendor/llama.cpp/")
+            if member.isfile() and name.startswith(WANTED):
+                member.name = name
+                archive.extract(member, out, filter="data")
+    archives[0].unlink()
+    download.rmdir()
+    return {"llama_cpp_python": release}
+
+
+def convert(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Convert the Hugging Face folder ``request["model"]`` to an f16 GGUF file ``request["out"]``."""
+    command = [sys.executable, str(Path(request["converter"]) / "convert_hf_to_gguf.py"), request["model"]]
+    command += ["--outfile", request["out"], "--outtype", "f16", "--model-name", request["name"]]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+    print(done.stdout, done.stderr, file=sys.stderr)
+    if done.returncode:
+        raise SeatrialError(
+            f"llama.cpp's converter ended with exit status {done.returncode}",
+            where=request["model"],
+            hint="\n    ".join(done.stderr.strip().splitlines()[-4:]),
+        )
+    return {"bytes": Path(request["out"]).stat().st_size}
+
+
+def quantize(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Quantise the GGUF file ``request["model"]`` to ``request["type"]`` with llama.cpp."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_{FILE_TYPES[request['type']]}")
+    params.nthread = os.cpu_count() or 1
+    code = llama_cpp.llama_model_quantize(
+        request["model"].encode(), request["out"].encode(), llama_cpp.ctypes.byref(params)
+    )
+    if code:
+        raise SeatrialError(f"llama.cpp could not quantise to {request['type']} (code {code})")
+    return {"bytes": Path(request["out"]).stat().st_size}

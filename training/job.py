@@ -1,0 +1,29 @@
+"""The process in which one step of training or export runs: ``python -m training.job``.
+
+Reads one request ``{"job": name, ...}``; not meant to be typed by people (``python -m training`` is).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from training import backends, base, export, merge
+from training.process import serve
+
+
+def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Dispatch a request to the job that it names."""
+    jobs: dict[str, Callable[[dict[str, Any], Callable[..., None]], dict[str, Any]]] = {
+        "import_weights": base.import_weights,
+        "merge": merge.merge,
+        "convert": export.convert,
+        "quantize": export.quantize,
+    }
+    if request["job"] == "train":
+        return backends.load(request["backend"]).train(request, send)
+    return jobs[request["job"]](request, send)
+
+
+if __name__ == "__main__":
+    serve(handle)

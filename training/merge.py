@@ -1,0 +1,31 @@
+"""Job: the adapter merged into its base by the exact route.
+
+The adapter was trained against the base's NF4 weights, so it is merged into those weights, dequantised.
+Merging into the original 16-bit weights, or calling ``merge_and_unload()`` on the 4-bit model, gives a
+model that nobody trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    from training.backends.trl import load_nf4
+
+    out = Path(request["out"])
+    quantised = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))
+    model = quantised.dequantize().float()
+    merged = PeftModel.from_pretrained(model, request["adapter"]).merge_and_unload(safe_merge=True)
+    merged.config.quantization_config = None
+    del merged.config.quantization_config
+    merged.save_pretrained(out)
+    AutoTokenizer.from_pretrained(request["base"]).save_pretrained(out)
+    return {"parameters": sum(parameter.numel() for parameter in merged.parameters())}

@@ -1,0 +1,75 @@
+"""The Ollama Modelfile of a GGUF file: template, stop strings, system prompt and decoding settings.
+
+Ollama renders prompts with a Go template of its own and guesses one by edit distance when none is given,
+so the template is always written out. A chat format is one entry of ``CHAT_FORMATS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """A chat format: how to recognise its Jinja template, its Go template, and its stop strings."""
+
+    name: str
+    marker: str
+    template: str
+    stop: tuple[str, ...]
+
+
+CHAT_FORMATS = (
+    ChatFormat(
+        name="chatml",
+        marker="<|im_start|>",
+        template=(
+            "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
+            "<|im_start|>assistant\n"
+        ),
+        stop=("<|im_end|>",),
+    ),
+    ChatFormat(
+        name="llama-3",
+        marker="<|start_header_id|>",
+        template=(
+            "{{ range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n"
+            "{{ .Content }}<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>\n\n"
+        ),
+        stop=("<|eot_id|>",),
+    ),
+)
+
+
+def chat_format(jinja_template: str) -> ChatFormat | None:
+    """The known format that a model's Jinja chat template follows, or None."""
+    return next((known for known in CHAT_FORMATS if known.marker in jinja_template), None)
+
+
+def modelfile(gguf: Path, system: str, decoding: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The Modelfile's text, which names ``gguf`` by its file name, and facts for the manifest."""
+    jinja = read_metadata(gguf).get("tokenizer.chat_template", "")
+    known = chat_format(jinja)
+    lines = [f"FROM ./{gguf.name}"]
+    if known:
+        lines.append(f'TEMPLATE """{known.template}"""')
+        lines += [f'PARAMETER stop "{stop}"' for stop in known.stop]
+    else:
+        lines.append("# The model's chat format is not known here: add its TEMPLATE and stop strings.")
+    if system:
+        lines.append(f'SYSTEM """{system}"""')
+    lines.append(f"PARAMETER temperature {decoding['temperature']}")
+    lines.append(f"PARAMETER num_predict {decoding['max_tokens']}")
+    lines.append(f"PARAMETER num_ctx {decoding['context']}")
+    return "\n".join(lines) + "\n", {"chat_format": known.name if known else None}
+
+
+def read_metadata(gguf: Path) -> dict[str, Any]:
+    """The scalar and string metadata of a GGUF file, by key."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(gguf).fields
+    return {name: field.contents() for name, field in fields.items() if len(field.data) == 1}

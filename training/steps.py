@@ -1,0 +1,147 @@
+"""The steps from base weights to GGUF files, as the store builds them.
+
+Each function names a step's parameters and inputs, which make its key, and the job that builds it.
+Raise a step's version when a change of code changes its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training import base as base_weights
+from training import dataset as rows
+from training import export
+from training.modelfile import modelfile
+from training.process import JsonProcess
+from training.progress import Progress
+from training.recipe import Recipe
+from training.store import Artifact, Step, file_digest
+
+SILENCE = 1800.0  # seconds without a sign of life after which a job is taken for hung
+
+
+def import_base(recipe: Recipe) -> Step:
+    """Base weights as a Hugging Face folder."""
+    source = base_weights.locate(recipe.base, recipe.folder)
+    digest = file_digest(source) if source.is_file() else _folder_digest(source)
+    repair = recipe.base.tokenizer_repair
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request = {"source": str(source), "out": str(out), "tokenizer_repair": repair}
+        return _run("import_weights", request, out, progress)
+
+    return Step("base", 1, {"tokenizer_repair": repair}, {"weights": digest}, build)
+
+
+def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:
+    """Training rows with the system prompt, shuffled and split."""
+    split = {"validation_rows": recipe.trainer.validation_rows, "seed": recipe.trainer.seed}
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        return rows.prepare(source, out, system, **split)
+
+    rows.read_sharegpt(source)  # mistakes in the file are told before anything is built
+    return Step("dataset", 1, {"system": system, **split}, {"rows": file_digest(source)}, build, heavy=False)
+
+
+def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
+    """The QLoRA adapter; its manifest keeps the loss history."""
+    settings = recipe.model_dump(mode="json", include={"backend", "lora", "trainer"})
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request = {
+            "backend": recipe.backend,
+            "recipe": recipe.model_dump(mode="json"),
+            "base": str(base.path),
+            "rows": str(dataset.path / "rows.jsonl"),
+            "out": str(out),
+            "checkpoints": str(out.parent / f"{out.name}-checkpoints"),
+        }
+        return _run("train", request, out, progress)
+
+    inputs = {"base": base.digest, "dataset": dataset.digest}
+    return Step("adapter", 1, settings | {"base_model": recipe.base.model}, inputs, build)
+
+
+def merge(base: Artifact, adapter: Artifact) -> Step:
+    """Base and adapter as one float32 model."""
+    dtype = adapter.facts["compute_dtype"]
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request = {"base": str(base.path), "adapter": str(adapter.path), "compute_dtype": dtype}
+        return _run("merge", request | {"out": str(out)}, out, progress)
+
+    inputs = {"base": base.digest, "adapter": adapter.digest}
+    return Step("merged", 1, {"route": "dequantised-nf4", "compute_dtype": dtype}, inputs, build)
+
+
+def fetch_converter() -> Step:
+    """llama.cpp's conversion scripts, in the version of the installed runtime."""
+    params = {"llama_cpp_python": export.version("llama-cpp-python")}
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        return export.fetch_converter(out)
+
+    return Step("converter", 1, params, {}, build, heavy=False)
+
+
+def convert(merged: Artifact, converter: Artifact, name: str) -> Step:
+    """The merged model as GGUF f16, called ``<name>-f16.gguf``."""
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request = {
+            "model": str(merged.path),
+            "converter": str(converter.path),
+            "out": str(out / f"{name}-f16.gguf"),
+            "name": name,
+        }
+        return _run("convert", request, out, progress)
+
+    inputs = {"merged": merged.digest, "converter": converter.digest}
+    return Step("gguf", 1, {"type": "f16", "name": name}, inputs, build)
+
+
+def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping[str, Any]) -> Step:
+    """A quantised GGUF file (``f16``: the file itself) beside its Ollama Modelfile."""
+    source = gguf_file(f16)
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        target = out / f"{name}-{kind}.gguf"
+        facts: Mapping[str, Any] = {}
+        if kind == "f16":
+            target.hardlink_to(source)
+        else:
+            request = {"type": kind, "model": str(source), "out": str(target)}
+            facts = _run("quantize", request, out, progress)
+        text, template_facts = modelfile(target, system, decoding)
+        (out / "Modelfile").write_text(text, encoding="utf-8")
+        return {**facts, **template_facts}
+
+    params = {"type": kind, "name": name, "system": system, "decoding": dict(decoding)}
+    return Step("quantized", 1, params, {"f16": f16.digest}, build)
+
+
+def gguf_file(artifact: Artifact) -> Path:
+    """The GGUF file of an artifact."""
+    return next(artifact.path.glob("*.gguf"))
+
+
+def _run(job: str, request: Mapping[str, Any], out: Path, progress: Progress) -> Mapping[str, Any]:
+    # The log lies outside the artifact's folder: it must outlive a failed build.
+    log = out.parent.parent / "logs" / f"{job}-{out.name}.log"
+    with JsonProcess("training.job", log, f"step {job!r}") as process:
+        facts: Mapping[str, Any] = process.call(
+            {"job": job, **request}, SILENCE, lambda event: progress.update(**event)
+        )
+    return facts
+
+
+def _folder_digest(folder: Path) -> str:
+    import hashlib
+
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
+    return total.hexdigest()

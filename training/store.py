@@ -1,0 +1,236 @@
+"""The content-addressed store: everything dear is built once.
+
+A step's key is the SHA-256 of its name and version, its parameters and the digests of its inputs. A step
+builds into a temporary folder under a file lock; its manifest is written last and the folder is renamed
+into place, so what has no manifest does not exist. A kill at any point loses at most the step in hand,
+and several processes build a thing once.
+
+Layout below the root: ``<step>/<key>/`` (files and manifest.json), ``tmp/``, ``locks/``, ``logs/``.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from training.errors import SeatrialError
+from training.progress import Progress, Silent
+
+MANIFEST = "manifest.json"
+RECORDED_PACKAGES = (
+    "torch transformers trl peft bitsandbytes datasets accelerate llama-cpp-python gguf".split()
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work whose result is kept.
+
+    Args:
+        name: what is built, also the folder in the store.
+        version: raised by hand when the code of the step changes its result.
+        params: JSON values that decide the result.
+        inputs: digest of each input by name.
+        build: writes files into the folder it is given; returns facts for the manifest (JSON values).
+        heavy: takes both cores or the GPU; heavy steps run one at a time on a machine.
+        title: what progress calls it; the name if not given.
+    """
+
+    name: str
+    version: int
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    build: Callable[[Path, Progress], Mapping[str, Any]] = field(repr=False)
+    heavy: bool = True
+    title: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        recipe = [self.name, self.version, self.params, self.inputs]
+        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished step: a folder with a manifest. ``built`` tells whether this process built it."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    built: bool = False
+
+    @property
+    def key(self) -> str:
+        return str(self.manifest["key"])
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        facts: Mapping[str, Any] = self.manifest["facts"]
+        return facts
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the names and digests of the artifact's files."""
+        files = {name: entry["sha256"] for name, entry in self.manifest["files"].items()}
+        return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+    def read_json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def default_root() -> Path:
+    """``SEATRIAL_STORE``, else ``seatrial`` in the user's cache directory."""
+    if given := os.environ.get("SEATRIAL_STORE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seatrial"
+
+
+class Store:
+    """Builds steps and hands out artifacts; safe for several processes on one machine."""
+
+    def __init__(self, root: Path, progress: Progress | None = None) -> None:
+        self.root = root.absolute()
+        self.progress = progress or Silent()
+        self._verified: dict[str, Artifact] = {}
+        self._failed: dict[str, SeatrialError] = {}
+        with self._explained("prepare the store"):
+            for name in ("tmp", "locks", "logs"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            probe = self.root / "tmp" / f"probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+
+    def build(self, step: Step) -> Artifact:
+        """The artifact of ``step``: from the store if its files are whole, else built now.
+
+        Raises:
+            SeatrialError: the step failed, or the store cannot be written.
+        """
+        if step.key in self._verified:
+            return self._verified[step.key]
+        if step.key in self._failed:  # what failed a moment ago fails again, at once
+            raise self._failed[step.key]
+        artifact = self._find(step)
+        if artifact is None:
+            with FileLock(self.root / "locks" / f"{step.key}.lock"):
+                artifact = self._find(step)  # another process may have built it while we waited
+                if artifact is None:
+                    try:
+                        with self._machine_for(step):
+                            artifact = self._build(step)
+                    except SeatrialError as error:
+                        self._failed[step.key] = error
+                        raise
+        self._verified[step.key] = artifact
+        return artifact
+
+    def _find(self, step: Step) -> Artifact | None:
+        folder = self.root / step.name / step.key
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        for name, entry in manifest["files"].items():
+            path = folder / name
+            if not path.is_file() or file_digest(path) != entry["sha256"]:
+                self.progress.say(f"{path} is damaged (its digest changed): building {step.name} again")
+                return None
+        return Artifact(folder, manifest)
+
+    def _build(self, step: Step) -> Artifact:
+        temporary = self.root / "tmp" / f"{step.key}-{uuid.uuid4().hex[:8]}"
+        with self._explained(f"build {step.name}"):
+            for leftover in (self.root / "tmp").glob(f"{step.key}-*"):
+                shutil.rmtree(leftover, ignore_errors=True)  # its builder is dead: we hold its lock
+            temporary.mkdir()
+            started = time.monotonic()
+            self.progress.start(step.title or step.name)
+            try:
+                facts = step.build(temporary, self.progress)
+                seconds = time.monotonic() - started
+                manifest = self._manifest(step, temporary, facts, seconds)
+                (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+                folder = self.root / step.name / step.key
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.parent.mkdir(exist_ok=True)
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            self.progress.finish(step.title or step.name, seconds)
+        return Artifact(folder, manifest, built=True)
+
+    def _manifest(
+        self, step: Step, folder: Path, facts: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {
+            "key": step.key,
+            "step": step.name,
+            "version": step.version,
+            "params": dict(step.params),
+            "inputs": dict(step.inputs),
+            "facts": dict(facts),
+            "files": {
+                path.relative_to(folder).as_posix(): {
+                    "sha256": file_digest(path),
+                    "bytes": path.stat().st_size,
+                }
+                for path in paths
+            },
+            "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+            "seconds": round(seconds, 2),
+            "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    @contextmanager
+    def _machine_for(self, step: Step) -> Iterator[None]:
+        if not step.heavy:
+            yield
+            return
+        with FileLock(self.root / "locks" / f"machine-{socket.gethostname()}.lock"):
+            yield
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        elsewhere = "name another folder with --store DIR or the environment variable SEATRIAL_STORE"
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise SeatrialError(
+                    f"no space left to {doing}; finished artifacts are untouched",
+                    where=self.root,
+                    hint=f"free some space or {elsewhere}",
+                ) from error
+            if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EPERM, errno.EEXIST):
+                raise SeatrialError(
+                    f"cannot {doing}: {error.strerror}", where=self.root, hint=elsewhere
+                ) from error
+            raise
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,175 @@
+"""A task: what the model is for, when it may ship, and where its cases lie. Read from ``task.toml``.
+
+The judge takes every threshold from here; a number in a test would be a number without a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from training.configuration import Config, read_toml
+from training.errors import SeatrialError
+
+SHIPPED = "shipped"
+RULES = ("point", "confident", "superior", "non_inferior")
+
+
+class Contract(Config):
+    """What every answer must look like."""
+
+    schema_file: Path = Field(alias="schema")
+    operations: tuple[str, ...]
+    no_operation: str
+
+
+class Decoding(Config):
+    """How answers are generated; greedy at temperature 0, the only one that repeats exactly."""
+
+    temperature: Literal[0]
+    max_tokens: PositiveInt
+    context: PositiveInt
+
+
+class Prompts(Config):
+    """The system prompt that ships, and the file with a good prompt for the untuned base."""
+
+    system: str
+    prompted_base: Path
+
+
+class CaseSet(Config):
+    """A JSONL file of cases. ``contract``: an answer to each must fulfil the output contract."""
+
+    file: Path
+    contract: bool = True
+    why: str
+
+
+class Criterion(Config):
+    """One requirement; the part of ``id`` before the first dot is its group (SC-3.perplexity → SC-3)."""
+
+    id: str
+    title: str
+    metric: str
+    cases: tuple[str, ...] = ()
+    model: str = SHIPPED
+    at_least: float | None = None
+    at_most: float | None = None
+    rule: Literal["point", "confident", "superior", "non_inferior"] = "point"
+    against: str | None = None
+    margin: float = Field(default=0.0, ge=0)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    required: bool = True
+    why: str
+    advice: str = ""
+    settings: Mapping[str, Any] = {}
+
+    @property
+    def group(self) -> str:
+        return self.id.partition(".")[0]
+
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("id", "why", "title")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be empty")
+        return value
+
+    @model_validator(mode="after")
+    def _decidable(self) -> Criterion:
+        bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
+        if self.rule in ("point", "confident"):
+            if len(bounds) != 1:
+                raise ValueError(f"rule {self.rule!r} needs exactly one of at_least and at_most")
+            if self.against:
+                raise ValueError(f"'against' belongs to the rules superior and non_inferior, not {self.rule}")
+        elif bounds or not self.against:
+            raise ValueError(f"rule {self.rule!r} needs 'against' (a model) and no at_least or at_most")
+        return self
+
+
+class Task(Config):
+    """A task folder's ``task.toml``; ``folder`` is where it lies."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str
+    intent: str
+    non_goals: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    recipe: str
+    train: Path
+    ratings: Path = Path("ratings.csv")
+    require: tuple[str, ...] = ()
+    contract: Contract
+    decoding: Decoding
+    prompts: Prompts
+    case_sets: Mapping[str, CaseSet]
+    criteria: tuple[Criterion, ...]
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Task:
+        seen: set[str] = set()
+        for criterion in self.criteria:
+            if criterion.id in seen:
+                raise ValueError(f"criterion id {criterion.id!r} is used twice")
+            seen.add(criterion.id)
+            unknown = [name for name in criterion.cases if name not in self.case_sets]
+            if unknown:
+                raise ValueError(
+                    f"criterion {criterion.id!r} names the case set {unknown[0]!r}; "
+                    f"there are: {', '.join(self.case_sets)}"
+                )
+        if not any(criterion.required for criterion in self.criteria):
+            raise ValueError("no criterion is required, so anything would ship")
+        return self
+
+    def path(self, relative: Path) -> Path:
+        """A path of this task's file, made absolute."""
+        return (self.folder / relative).resolve()
+
+    @property
+    def prompted_base(self) -> str:
+        return _text(self.path(self.prompts.prompted_base))
+
+    @property
+    def contract_schema(self) -> dict[str, Any]:
+        import json
+
+        path = self.path(self.contract.schema_file)
+        try:
+            schema: dict[str, Any] = json.loads(_text(path))
+        except ValueError as error:
+            raise SeatrialError(f"not valid JSON: {error}", where=path) from None
+        return schema
+
+
+def load_task(folder: Path) -> Task:
+    """Read a task from its folder or from its ``task.toml``.
+
+    Raises:
+        SeatrialError: no such task, or a mistake in its file.
+    """
+    path = folder if folder.suffix == ".toml" else folder / "task.toml"
+    if not path.is_file():
+        raise SeatrialError(
+            "no task here", where=path, hint="give a folder that holds a task.toml: --task golden/task_api"
+        )
+    task = read_toml(path, Task)
+    return task.model_copy(update={"folder": path.parent.resolve()})
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SeatrialError(f"cannot be read: {error.strerror}", where=path) from None

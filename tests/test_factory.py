@@ -1,4 +1,4 @@
-"""The training set is what its seeds give and fits the contract; a mistake in a seed is explained."""
+"""The training set is what its seeds give and fits the contract; mistakes are explained."""
 
 from __future__ import annotations
 
@@ -375,7 +375,7 @@ MISTAKES = {
         "none.toml",
         "\nscope = [\n",
         "\nworld = [\n",
-        ["phrasings: 'world'", "allowed: small_talk, scope"],
+        ["phrasings: 'world'", "allowed: small_talk, help, scope"],
     ),
     "not TOML": ("noise.toml", "[rates]", "[rates", ["not TOML", "line"]),
     "missing table": ("noise.toml", "[typos]", "[slips]", ["'slips'", "allowed: rates"]),

@@ -29,6 +29,7 @@ COLOURS = {
 }
 MODEL_COLOURS = {"base": "base", "prompted_base": "prompted", "shipped": "shipped"}
 WIDTH = 5.8  # inches; the page scales drawings to the room there is
+LONGEST_LABEL = 30  # characters
 NAMED_CASES = 45  # beyond it, rows are too many to carry names
 
 
@@ -79,16 +80,23 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
                 value = float(np.percentile(seconds, rank))
                 axes.axvline(value, color=colour, ls=dashes, lw=1, zorder=1)
                 text = f"p{rank} {amount(value, 's')}"
-                where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-                side = "right" if rank == 50 else "left"  # the two may lie close together
-                axes.annotate(text, (value, 1), (0, 3), ha=side, fontsize=8, color=colour, **where)
-        labels = [str(visible(row["case"])) for row in rows]
+                axes.annotate(
+                    text,
+                    (value, 1),
+                    (0, 3),
+                    xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
+                    ha="right" if rank == 50 else "left",  # the two may lie close together
+                    fontsize=8,
+                    color=colour,
+                )
+        labels = [_label(row["case"]) for row in rows]
         axes.set_yticks(list(places) if named else [], labels if named else [])
         axes.set_ylim(-0.8, len(rows) - 0.2)
         axes.set_xlim(left=0, right=1.08 * max(whole))
         axes.set_xlabel("seconds")
         axes.tick_params(axis="y", length=0)
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside upper left", ncols=2)
         axes.grid(axis="x")
         return _svg(figure)
 
@@ -106,7 +114,7 @@ def accuracy_bars(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> s
                 if measured["value"] is not None:
                     place = index + 0.8 * (number + 0.5 - len(shown) / 2) / len(models)
                     _bar(axes, place, 0.72 / len(models), name, measured, first=index == 0)
-        axes.set_yticks(range(len(rows)), [str(visible(role(row["metric"]))) for row in rows])
+        axes.set_yticks(range(len(rows)), [_label(role(row["metric"])) for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0, 122)
@@ -122,13 +130,19 @@ def _bar(
     value, low, high = (None if x is None else 100 * x for x in map(measured.get, ("value", "low", "high")))
     assert value is not None
     colour = COLOURS[MODEL_COLOURS.get(name, "other")]
-    label = str(visible(role(name))) if first else None
+    label = _label(role(name)) if first else None
     axes.barh(place, value, height, color=colour, label=label)
     if low is not None and high is not None:
         whisker = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
         axes.errorbar(value, place, xerr=whisker, color=COLOURS["ink"], lw=1.2, capsize=2.5)
     text = amount(measured["value"], "share")
     axes.annotate(text, (max(value, high or 0), place), (6, 0), textcoords="offset points", va="center")
+
+
+def _label(name: str) -> str:
+    """A name from data, short enough that it leaves room for the drawing."""
+    text = str(visible(name.replace("\n", " ")))
+    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
 
 
 def _series(history: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
@@ -171,7 +185,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> str:
-    """The drawing as an element to put into a page: no prologue, no metadata, no fixed size, own colours."""
+    """The drawing as an element to put into a page: no prologue, no metadata, no fixed size."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()
@@ -179,6 +193,8 @@ def _svg(figure: Figure) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))  # other ids would clash on the page
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
     for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--plot-{name}, {colour})")
     return svg

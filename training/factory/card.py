@@ -88,8 +88,9 @@ Kinds: {kinds}.
 Manners: {manners}.
 
 `none` rows must not act: small talk, questions about the world, empty messages, other work,
-injected instructions, requests that name no task. `near_miss` rows say words of one operation
-and mean another.
+injected instructions, fragments of code, requests that name no task. `near_miss` rows say words
+of one operation and mean another; `told` rows tell that something happened and leave the command
+to be understood. The closing question of an answer follows from its operation and arguments.
 
 ## What it is not
 - Not collected from users: an AI assistant wrote every line for this set, one by one; values are

@@ -43,11 +43,13 @@ def copy(tmp_path: Path) -> Path:
 
 
 def request_of(row: dict[str, Any]) -> str:
-    return row["conversations"][0]["value"]
+    request: str = row["conversations"][0]["value"]
+    return request
 
 
 def answer_of(row: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(row["conversations"][1]["value"])
+    answer: dict[str, Any] = json.loads(row["conversations"][1]["value"])
+    return answer
 
 
 def run_factory(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

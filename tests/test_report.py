@@ -129,6 +129,21 @@ def test_a_failed_write_leaves_the_old_report_whole(tmp_path: Path, monkeypatch:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_kill_before_the_last_step_leaves_the_old_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(results(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def killed(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(refused(1, failing()), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     diverged = [{"step": 5, "loss": float("nan")}, {"step": 10, "loss": float("inf")}]
     write_report(results(adapter_history=diverged), tmp_path)
@@ -313,6 +328,22 @@ def test_a_lower_is_better_margin_lies_above_zero() -> None:
     assert view.threshold(facts | {"better": "higher"}) == -0.5
 
 
+def test_a_verdict_leads_to_the_artifacts_that_it_rests_on() -> None:
+    html = render(results())
+    key = next(each["key"] for each in results()["artifacts"] if each["step"] == "quantized")
+    anchor = re.search(rf'<a href="#(artifact-\d+)">quantized <span class="mono">{key[:12]}', html)
+    assert anchor
+    assert re.search(rf'<tr id="{anchor[1]}"><th scope="row">quantized', html)
+
+
+def test_without_a_dataset_artifact_the_adapter_names_its_data() -> None:
+    made = [each for each in results()["artifacts"] if each["step"] == "adapter"]
+    text = Page(render(results(artifacts=[made[0] | {"inputs": {"dataset": "beef" * 16}}]))).text(
+        "provenance"
+    )
+    assert "Digests of what the adapter was trained on. dataset " + "beef" * 16 in text
+
+
 # --- side by side, misses -------------------------------------------------------------------------------
 def test_models_stand_side_by_side_from_base_to_shipped(ship: Page) -> None:
     text = ship.text("compared")
@@ -459,7 +490,7 @@ def test_hostile_text_stays_text(text: str, ship: Page) -> None:
 
 
 def test_hostile_names_of_models_metrics_and_cases_stay_text(ship: Page) -> None:
-    name = "</svg><script>$\\frac{\x1b"
+    name = "</svg><script>$\\frac{$\x1b"
     compared = verdict(
         "SC-3.x", "x", **superior(name, name), measured=shares("shipped"), against=shares("base")
     )
@@ -467,7 +498,7 @@ def test_hostile_names_of_models_metrics_and_cases_stay_text(ship: Page) -> None
     timed = [{"case": name, "seconds": 1.0, "first_token_seconds": None, "completion_tokens": 3}]
     page = Page(render(results(verdicts=[compared], timings=timed)))
     assert set(page.tags) <= set(ship.tags)
-    assert r"</svg><script>$\frac{\x1b" in page.text("plots")
+    assert r"</svg><script>$\frac{$\x1b" in page.text("plots")
 
 
 def test_what_cannot_be_seen_is_spelled_out() -> None:

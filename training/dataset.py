@@ -25,7 +25,7 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
         SeatrialError: no such file, or a line that is not a JSON object.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # U+2028 in a string ends no row
     except FileNotFoundError:
         raise SeatrialError("this file does not exist", where=path) from None
     except (OSError, UnicodeDecodeError) as error:

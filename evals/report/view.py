@@ -31,8 +31,14 @@ NUMBER = r"([-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?)"
 def page(results: Json) -> dict[str, Any]:
     """Everything the template reads."""
     verdicts = [dict(verdict, bar=bar(verdict)) for verdict in results["verdicts"]]
-    numbered = [dict(verdict, anchor=f"criterion-{i}") for i, verdict in enumerate(verdicts, 1)]
-    artifacts = results.get("artifacts") or []
+    artifacts = [dict(a, anchor=f"artifact-{i}") for i, a in enumerate(results.get("artifacts") or [], 1)]
+    known = {artifact["key"]: artifact for artifact in artifacts}
+    numbered = [
+        dict(
+            verdict, anchor=f"criterion-{i}", rests_on=[known[k] for k in verdict["artifacts"] if k in known]
+        )
+        for i, verdict in enumerate(verdicts, 1)
+    ]
     optional: dict[str, Any] = {
         "shipped": None,
         "recipe": None,
@@ -50,7 +56,7 @@ def page(results: Json) -> dict[str, Any]:
         "compared": side_by_side(verdicts, results["observations"]),
         "missed": [seen for seen in results["observations"] if seen["missed"]],
         "artifacts": artifacts,
-        "dataset": next((each for each in artifacts if each["step"] == "dataset"), None),
+        "dataset": next((a for step in ("dataset", "adapter") for a in artifacts if a["step"] == step), None),
         "trained": any(each["step"] == "adapter" for each in artifacts),
     }
 

@@ -37,7 +37,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     set_seed(settings.seed)  # before the model: LoRA weights are drawn when it is wrapped
     dtype = compute_dtype(settings.compute_dtype)
     tokenizer = AutoTokenizer.from_pretrained(request["base"])
-    rows = [json.loads(line) for line in Path(request["rows"]).read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in Path(request["rows"]).read_text(encoding="utf-8").split("\n") if line]
     training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
     trainer = SFTTrainer(
         model=load_nf4(Path(request["base"]), dtype),

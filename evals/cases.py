@@ -135,11 +135,15 @@ def _messages(row: dict[str, Any], where: str) -> tuple[dict[str, str], ...]:
         messages = [{"role": "user", "content": row["prompt"]}]
     else:
         messages = row["messages"]
-    good = isinstance(messages, list) and messages and all(
-        isinstance(m, dict)
-        and m.get("role") in ("user", "assistant")
-        and isinstance(m.get("content"), str)
-        for m in messages
+    good = (
+        isinstance(messages, list)
+        and messages
+        and all(
+            isinstance(m, dict)
+            and m.get("role") in ("user", "assistant")
+            and isinstance(m.get("content"), str)
+            for m in messages
+        )
     )
     if not good or messages[-1]["role"] != "user":
         raise SeatrialError(

@@ -149,9 +149,7 @@ def _measured(
 
 
 def _misses(scores: Sequence[Score]) -> list[Miss]:
-    return [
-        Miss(s.case, s.prompt, s.expected, s.actual, s.reason, s.where) for s in scores if s.missed
-    ]
+    return [Miss(s.case, s.prompt, s.expected, s.actual, s.reason, s.where) for s in scores if s.missed]
 
 
 def _notes(scores: Sequence[Score]) -> list[str]:

@@ -60,7 +60,9 @@ class _Index:
 
     def __init__(self, questions: Iterable[str]) -> None:
         self._texts = {" ".join(_words(text)): text for text in questions if _words(text)}
-        self._bags = [(text, words, frozenset(words)) for text in self._texts.values() if (words := _words(text))]
+        self._bags = [
+            (text, words, frozenset(words)) for text in self._texts.values() for words in [_words(text)]
+        ]
 
     def twin(self, prompt: str) -> str | None:
         words = _words(prompt)

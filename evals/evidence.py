@@ -106,7 +106,8 @@ class Evidence:
             _write(out, [asdict(likelihood) for likelihood in likelihoods])
             return {"tokens": sum(likelihood.tokens for likelihood in likelihoods)}
 
-        rows = self._built(self._step("likelihoods", chosen, case_set, questions, build)).read_json("rows.json")
+        step = self._step("likelihoods", chosen, case_set, questions, build)
+        rows = self._built(step).read_json("rows.json")
         return {q.id: Likelihood(**row) for q, row in zip(questions, rows, strict=True)}
 
     def timings(self, model: str, case_set: str) -> TimedAnswers:
@@ -124,9 +125,7 @@ class Evidence:
             return {"peak_memory": timings.peak_memory}
 
         machine = [platform.node(), platform.machine(), os.cpu_count()]
-        step = self._step(
-            "timings", chosen, case_set, questions, build, max_tokens=tokens, machine=machine
-        )
+        step = self._step("timings", chosen, case_set, questions, build, max_tokens=tokens, machine=machine)
         artifact = self._built(step)
         rows = artifact.read_json("rows.json")
         answers = {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}

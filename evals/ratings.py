@@ -57,14 +57,12 @@ def read_ratings(path: Path) -> dict[str, list[float]]:
 
 
 def rating_sheet(rows: Iterable[tuple[str, str, str]]) -> str:
-    """A CSV to fill in, from (case, prompt, answer) rows; spreadsheets must not run an answer as a formula."""
+    """A CSV to fill in, from (case, prompt, answer) rows; no spreadsheet shall run an answer as a formula."""
     sheet = io.StringIO()
     writer = csv.writer(sheet, lineterminator="\n")
     writer.writerow(COLUMNS)
     for case, prompt, answer in rows:
-        writer.writerow(
-            [case, answer_digest(case, answer), "", "", "", _harmless(prompt), _harmless(answer)]
-        )
+        writer.writerow([case, answer_digest(case, answer), "", "", "", _harmless(prompt), _harmless(answer)])
     return sheet.getvalue()
 
 

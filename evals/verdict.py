@@ -123,7 +123,8 @@ def requirement(criterion: Criterion, unit: str) -> str:
         return f"{name} of {criterion.model} better than of {criterion.against}, surely ({_level(criterion)})"
     if criterion.rule == "non_inferior":
         margin = show(criterion.margin, unit)
-        return f"{name} of {criterion.model} at most {margin} worse than {criterion.against} ({_level(criterion)})"
+        worse = f"at most {margin} worse than {criterion.against}"
+        return f"{name} of {criterion.model} {worse} ({_level(criterion)})"
     sign, bound = (">=", criterion.at_least) if criterion.at_least is not None else ("<=", criterion.at_most)
     assert bound is not None
     sure = f", surely ({_level(criterion)})" if criterion.rule == "confident" else ""

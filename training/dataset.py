@@ -95,10 +95,14 @@ def prepare(source: Path, out: Path, system: str, validation_rows: int, seed: in
     lines = []
     for messages in conversations:
         has_own = messages[0]["role"] == "system"
-        prompt = messages[:-1] if has_own or not system else [
-            {"role": "system", "content": system},
-            *messages[:-1],
-        ]
+        prompt = (
+            messages[:-1]
+            if has_own or not system
+            else [
+                {"role": "system", "content": system},
+                *messages[:-1],
+            ]
+        )
         lines.append(json.dumps({"prompt": prompt, "completion": messages[-1:]}, ensure_ascii=False))
     text = "\n".join(lines) + "\n"
     (out / "rows.jsonl").write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ its input and ends too. Everything the child writes to standard error goes to a 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,17 +91,16 @@ class JsonProcess:
             if "result" in message:
                 return message["result"]
             if "error" in message:
-                raise SeatrialError(message["error"], hint=message.get("hint", ""))
+                unexpected = f"the traceback is in {self.log}" if message["unexpected"] else ""
+                raise SeatrialError(message["error"], hint=unexpected)
             on_event(message)
         raise self._death()
 
     def close(self) -> None:
         """End the child: politely by closing its input, then by process id."""
         if self._process.stdin and not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -174,9 +175,7 @@ def serve(handle: Callable[[dict[str, Any], Callable[..., None]], Any]) -> None:
         try:
             send(result=handle(request, send))
         except SeatrialError as error:
-            send(error=str(error), hint="")
+            send(error=str(error), unexpected=False)
         except Exception as error:
-            import traceback
-
             traceback.print_exc()
-            send(error=f"{type(error).__name__}: {error}", hint="the traceback is in the step's log")
+            send(error=f"{type(error).__name__}: {error}", unexpected=True)

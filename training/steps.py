@@ -6,7 +6,9 @@ Raise a step's version when a change of code changes its result.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,7 @@ def merge(base: Artifact, adapter: Artifact) -> Step:
 
 def fetch_converter() -> Step:
     """llama.cpp's conversion scripts, in the version of the installed runtime."""
-    params = {"llama_cpp_python": export.version("llama-cpp-python")}
+    params = {"llama_cpp_python": version("llama-cpp-python")}
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         return export.fetch_converter(out)
@@ -139,8 +141,6 @@ def _run(job: str, request: Mapping[str, Any], out: Path, progress: Progress) ->
 
 
 def _folder_digest(folder: Path) -> str:
-    import hashlib
-
     total = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         total.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())

@@ -20,7 +20,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,8 +32,16 @@ from training.errors import SeatrialError
 from training.progress import Progress, Silent
 
 MANIFEST = "manifest.json"
-RECORDED_PACKAGES = (
-    "torch transformers trl peft bitsandbytes datasets accelerate llama-cpp-python gguf".split()
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "bitsandbytes",
+    "datasets",
+    "accelerate",
+    "llama-cpp-python",
+    "gguf",
 )
 
 
@@ -179,9 +187,7 @@ class Store:
             self.progress.finish(step.title or step.name, seconds)
         return Artifact(folder, manifest, built=True)
 
-    def _manifest(
-        self, step: Step, folder: Path, facts: Mapping[str, Any], seconds: float
-    ) -> dict[str, Any]:
+    def _manifest(self, step: Step, folder: Path, facts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         return {
             "key": step.key,
@@ -197,7 +203,7 @@ class Store:
                 }
                 for path in paths
             },
-            "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+            "packages": package_versions(),
             "seconds": round(seconds, 2),
             "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
@@ -229,8 +235,10 @@ class Store:
             raise
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def package_versions(*more: str) -> dict[str, str]:
+    """Versions of the installed packages that decide results, and of ``more``."""
+    versions = {}
+    for name in (*PACKAGES, *more):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 @per_answer()
-def json_parse(
-    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
-) -> Score | None:
+def json_parse(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
     """Share of answers that are one JSON value with nothing around it."""
     _, problem = parse_strict(generation.text)
     return scored(case, generation, not problem, problem, "one JSON value, nothing around it")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from evals.metrics.base import Measure, Metric, NotEvaluated, Score, only, share
 from evals.models import EOS, Generation
 from training.errors import SeatrialError
-from training.steps import gguf_file
 from training.store import file_digest
 from training.task import Criterion
 
@@ -70,9 +69,7 @@ def _digests_match(evidence: Evidence, criterion: Criterion) -> list[Score]:
             found = file_digest(artifact.path / name)
             same = found == recorded["sha256"]
             reason = "" if same else "the file changed after it was recorded"
-            scores.append(
-                Score(f"{kind}/{name}", float(same), not same, reason, recorded["sha256"], found)
-            )
+            scores.append(Score(f"{kind}/{name}", float(same), not same, reason, recorded["sha256"], found))
     return scores
 
 

@@ -18,9 +18,7 @@ STUTTER = re.compile(r"(\S{1,7}\s?)\1{9,}", re.DOTALL)  # something short, ten t
 
 
 @per_answer()
-def stopped(
-    case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
-) -> Score | None:
+def stopped(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
     """Share of answers that the model ended by itself, within the token limit."""
     reason = generation.error or (
         f"stopped by {generation.stop_reason!r} after {generation.completion_tokens} tokens"

@@ -25,9 +25,7 @@ class LlamaCppModel:
         slots: sequences decoded together.
     """
 
-    def __init__(
-        self, name: str, path: Path, sha256: str, system: str, context: int, slots: int = 8
-    ) -> None:
+    def __init__(self, name: str, path: Path, sha256: str, system: str, context: int, slots: int = 8) -> None:
         self.name, self.path, self.system = name, path, system
         self._load = {"op": "load", "path": str(path), "context": context, "slots": slots}
         self.identity: Mapping[str, Any] = {

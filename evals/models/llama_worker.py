@@ -193,9 +193,7 @@ class Engine:
             slot.pending = [token]
 
     def _finished(self, slot: Slot, max_tokens: int) -> bool:
-        return bool(slot.produced) and (
-            self.ends(slot.produced[-1]) or len(slot.produced) >= max_tokens
-        )
+        return bool(slot.produced) and (self.ends(slot.produced[-1]) or len(slot.produced) >= max_tokens)
 
     def _close(self, slot: Slot) -> dict[str, Any]:
         lib.llama_memory_seq_rm(self.memory, slot.sequence, -1, -1)

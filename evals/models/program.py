@@ -28,9 +28,7 @@ class ProgramModel:
     def __init__(self, name: str, command: str, system: str = "") -> None:
         self.name, self.command, self.system = name, shlex.split(command), system
         if not self.command or shutil.which(self.command[0]) is None:
-            raise SeatrialError(
-                f"the program {command!r} cannot be run: no such command", where="--program"
-            )
+            raise SeatrialError(f"the program {command!r} cannot be run: no such command", where="--program")
         files = [Path(word) for word in self.command if Path(word).is_file()]
         digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         self.identity: Mapping[str, Any] = {

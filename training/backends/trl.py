@@ -37,7 +37,8 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     set_seed(settings.seed)  # before the model: LoRA weights are drawn when it is wrapped
     dtype = compute_dtype(settings.compute_dtype)
     tokenizer = AutoTokenizer.from_pretrained(request["base"])
-    rows = [json.loads(line) for line in Path(request["rows"]).read_text(encoding="utf-8").split("\n") if line]
+    lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
     training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
     trainer = SFTTrainer(
         model=load_nf4(Path(request["base"]), dtype),
@@ -142,7 +143,7 @@ def _arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConf
     )
 
 
-class _Tell(TrainerCallback):
+class _Tell(TrainerCallback):  # type: ignore[misc]
     """Sends the trainer's log lines to the parent as progress."""
 
     def __init__(self, send: Callable[..., None]) -> None:

@@ -53,9 +53,7 @@ def _first_difference(seen: str, wanted: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.factory", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder with seeds/, such as training/data/X")
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 on a difference"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on a difference")
     options = parser.parse_args(arguments)
     try:
         rows, files = build(options.folder)

@@ -38,9 +38,7 @@ def data_card(folder: str, rows: list[Row], jsonl: str) -> str:
         counts=counts(rows),
         kinds=", ".join(f"{kind} {kinds[kind]}" for kind in sorted(kinds)),
         manners=", ".join(f"{manner} {manners[manner]}" for manner in sorted(manners)),
-        names=len(
-            {row.arguments[key].lower() for row in rows for key in NAMED if _named(row, key)}
-        ),
+        names=len({row.arguments[key].lower() for row in rows for key in NAMED if _named(row, key)}),
         total=len(rows),
         request=_tokens(rows, "request"),
         answer=_tokens(rows, "answer"),

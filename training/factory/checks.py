@@ -30,9 +30,7 @@ def read_toml(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     one_of(path, "top level", table, keys)
     for key in keys:
         if key not in table or table[key] in ([], {}, ""):
-            raise SeedError(
-                f"{key} is missing or empty", where=path, hint=f"needed: {listed(keys)}"
-            )
+            raise SeedError(f"{key} is missing or empty", where=path, hint=f"needed: {listed(keys)}")
     return table
 
 

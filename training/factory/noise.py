@@ -74,9 +74,7 @@ class Manner:
 
 def choose(line: Line, noise: Noise, rng: random.Random) -> Manner:
     """How to type this line. Draws the same count of random numbers whatever comes out."""
-    case_roll, end_roll, typo_roll, polite_roll, side, chatter_roll = (
-        rng.random() for _ in range(6)
-    )
+    case_roll, end_roll, typo_roll, polite_roll, side, chatter_roll = (rng.random() for _ in range(6))
     word = pick(rng, _words_with_typos(line, noise) or [""])
     opener, closer = pick(rng, noise.openers), pick(rng, noise.closers)
     chatter = pick(rng, noise.chatter)

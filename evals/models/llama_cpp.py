@@ -35,6 +35,7 @@ class LlamaCppModel:
             "system": system,
             "context": context,
             "slots": slots,
+            "flash_attention": False,
         }
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:

@@ -57,7 +57,8 @@ class Engine:
         options.n_batch = options.n_ubatch = BATCH
         options.n_seq_max = slots + 1  # sequence 0 holds the shared prefix
         options.kv_unified = True
-        options.offload_kqv = True
+        # llama.cpp's flash attention on a CPU shifts log-likelihoods by a few percent: leave it off.
+        options.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.cells, self.slots = options.n_ctx, slots
         self.ctx = lib.llama_init_from_model(self.model, options)
         if not self.ctx:

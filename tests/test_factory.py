@@ -95,7 +95,7 @@ def test_operations_are_covered_as_planned(committed: list[dict[str, Any]]) -> N
         seen[answer_of(row)["operation"]] += 1
     assert seen == load(FOLDER / "seeds").rows
     assert set(seen) == set(ARGUMENTS)
-    assert min(seen[operation] for operation in ARGUMENTS if operation != "none") >= 82
+    assert min(seen[operation] for operation in ARGUMENTS if operation != "none") >= 78
 
 
 def test_requests_are_unique_whatever_their_case(committed: list[dict[str, Any]]) -> None:
@@ -103,11 +103,11 @@ def test_requests_are_unique_whatever_their_case(committed: list[dict[str, Any]]
     assert sorted(requests) == sorted(set(requests))
 
 
-def test_every_operation_has_82_phrasings(rows: list[Row]) -> None:
+def test_every_operation_has_78_phrasings(rows: list[Row]) -> None:
     texts = defaultdict(set)
     for row in rows:
         texts[row.line.operation].add(row.line.text)
-    assert {o: len(t) for o, t in texts.items() if o != "none" and len(t) < 82} == {}
+    assert {o: len(t) for o, t in texts.items() if o != "none" and len(t) < 78} == {}
 
 
 def test_60_near_misses_spread_over_the_operations(rows: list[Row]) -> None:
@@ -334,8 +334,8 @@ MISTAKES = {
     "line twice": (
         "delete.toml",
         '"Bin {ref}."',
-        '"Axe {ref}."',
-        ["'Axe {ref}.'", "twice", "keep one"],
+        '"Forget {ref}."',
+        ["'Forget {ref}.'", "twice", "keep one"],
     ),
     "topic twice": (
         "topics.toml",
@@ -345,13 +345,13 @@ MISTAKES = {
     ),
     "more lines than rows": (
         "plan.toml",
-        "create = 100",
+        "create = 92",
         "create = 9",
-        ["rows.create = 9", "create.toml has 100 lines"],
+        ["rows.create = 9", "create.toml has 92 lines"],
     ),
     "unknown operation": (
         "plan.toml",
-        "create = 100",
+        "create = 92",
         "make = 100",
         ["rows: 'make'", "allowed: create, list"],
     ),

@@ -49,7 +49,11 @@ class Lora(Config):
 
 
 class Trainer(Config):
-    """Optimisation settings; ``early_stopping_patience`` counts evaluations, 0 turns it off."""
+    """Optimisation settings.
+
+    ``early_stopping_patience`` counts evaluations; ``neftune_alpha`` scales noise on the embeddings while
+    training (Jain et al. 2023, arXiv:2310.05914). 0 turns either off.
+    """
 
     seed: int
     epochs: PositiveFloat
@@ -62,6 +66,7 @@ class Trainer(Config):
     max_length: PositiveInt
     validation_rows: int = Field(ge=1)
     early_stopping_patience: int = Field(ge=0)
+    neftune_alpha: float = Field(ge=0)
     compute_dtype: Literal["auto", "float32", "bfloat16"]
 
 

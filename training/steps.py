@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from training import base as base_weights
@@ -53,15 +54,16 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
     settings = recipe.model_dump(mode="json", include={"backend", "lora", "trainer"})
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        request = {
-            "backend": recipe.backend,
-            "recipe": recipe.model_dump(mode="json"),
-            "base": str(base.path),
-            "rows": str(dataset.path / "rows.jsonl"),
-            "out": str(out),
-            "checkpoints": str(out.parent / f"{out.name}-checkpoints"),
-        }
-        return _run("train", request, out, progress)
+        with TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as checkpoints:
+            request = {
+                "backend": recipe.backend,
+                "recipe": recipe.model_dump(mode="json"),
+                "base": str(base.path),
+                "rows": str(dataset.path / "rows.jsonl"),
+                "out": str(out),
+                "checkpoints": checkpoints,
+            }
+            return _run("train", request, out, progress)
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
     return Step("adapter", 1, settings | {"base_model": recipe.base.model}, inputs, build)

@@ -126,6 +126,7 @@ def _arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConf
         warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
         weight_decay=settings.weight_decay,
         max_length=settings.max_length,
+        neftune_noise_alpha=settings.neftune_alpha or None,
         bf16=dtype is torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=False,

@@ -57,6 +57,9 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
     metric = METRICS[criterion.metric]
     evidence.used.clear()
     try:
+        for case_set in criterion.cases:
+            if not evidence.cases[case_set]:
+                raise NotEvaluated(f"the case set {case_set!r} is empty")
         scores = metric.measure(evidence, criterion, criterion.model)
         if not scores:
             raise NotEvaluated(f"no case of {', '.join(criterion.cases)} can be scored by {metric.name}")

@@ -56,6 +56,8 @@ def decide(
     if not required:
         absent.append("no criterion is required, so nothing was proved")
     unsure = [f"{name} INCONCLUSIVE" for name, status in found.items() if status == INCONCLUSIVE]
+    if pytest_status == FAILED and not (failed or absent or unsure):
+        failed.append("pytest failed (exit status 1), which no verdict explains")
     against = (*failed, *absent, *unsure)
     if pytest_status in PYTEST_OWN:
         stopped = f"the run was stopped (pytest exit status {pytest_status})"

@@ -70,6 +70,9 @@ class Verdict:
         """Whether a run may go on to SHIP with this verdict: passed, or not required."""
         return self.status == PASS or not self.required
 
+    def __repr__(self) -> str:
+        return f"<{self.criterion} {self.status}>"  # explain() says the rest
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -137,7 +137,7 @@ class Store:
         if step.key in self._verified:
             return self._verified[step.key]
         if step.key in self._failed:  # what failed a moment ago fails again, at once
-            raise self._failed[step.key]
+            raise self._failed[step.key].with_traceback(None)  # else its traceback grows with every raise
         artifact = self._find(step)
         if artifact is None:
             with FileLock(self.root / "locks" / f"{step.key}.lock"):
@@ -218,7 +218,7 @@ class Store:
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        elsewhere = "name another folder with --store DIR or the environment variable SEATRIAL_STORE"
+        elsewhere = "name another folder with --store=DIR or the environment variable SEATRIAL_STORE"
         try:
             yield
         except OSError as error:

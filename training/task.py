@@ -162,7 +162,7 @@ def load_task(folder: Path) -> Task:
     path = folder if folder.suffix == ".toml" else folder / "task.toml"
     if not path.is_file():
         raise SeatrialError(
-            "no task here", where=path, hint="give a folder that holds a task.toml: --task golden/task_api"
+            "no task here", where=path, hint="give a folder that holds a task.toml: --task=golden/task_api"
         )
     task = read_toml(path, Task)
     return task.model_copy(update={"folder": path.parent.resolve()})

@@ -22,13 +22,22 @@ from training.errors import SeatrialError
 TIMEOUT = 600.0
 
 
+def command_words(command: str, option: str) -> list[str]:
+    """The words of a command line; raises :class:`SeatrialError` if it cannot be run."""
+    try:
+        words, problem = shlex.split(command), "no such command"
+    except ValueError as error:
+        words, problem = [], str(error)
+    if not words or shutil.which(words[0]) is None:
+        raise SeatrialError(f"the program {command!r} cannot be run: {problem}", where=option)
+    return words
+
+
 class ProgramModel:
     """A command line as a model; its identity is the command and the digests of the files it names."""
 
     def __init__(self, name: str, command: str, system: str = "") -> None:
-        self.name, self.command, self.system = name, shlex.split(command), system
-        if not self.command or shutil.which(self.command[0]) is None:
-            raise SeatrialError(f"the program {command!r} cannot be run: no such command", where="--program")
+        self.name, self.command, self.system = name, command_words(command, "--program"), system
         files = [Path(word) for word in self.command if Path(word).is_file()]
         digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         self.identity: Mapping[str, Any] = {

@@ -1,0 +1,580 @@
+"""Rules of decision: each says PASS, FAIL and INCONCLUSIVE where it should, and the gate fails closed.
+
+python -m pytest tests/test_criteria.py
+"""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from evals.cases import Case
+from evals.criteria import judge
+from evals.evidence import Evidence, Export
+from evals.gate import DO_NOT_SHIP, SHIP, decide
+from evals.hard import hard_cases, judge_hard
+from evals.models import LENGTH, Generation, Likelihood, Question, Timings
+from evals.ratings import answer_digest
+from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS, Measured, Miss, Verdict, shorten, show
+from training.store import Store
+from training.task import Criterion, load_task
+
+MINIATURE = Path(__file__).resolve().parent / "miniature"
+ON = json.dumps({"operation": "on", "arguments": {}, "reply": "The lamp is on. Anything else?"})
+OFF = json.dumps({"operation": "off", "arguments": {}, "reply": "The lamp is off. Anything else?"})
+
+
+def cases_of(n, case_set="domain", **more):
+    """Cases that all want the lamp on."""
+    return [
+        Case(
+            f"{case_set}-{number}",
+            Question(f"{case_set}-{number}", ({"role": "user", "content": f"on, {number}"},), ON),
+            case_set,
+            f"cases/{case_set}.jsonl:{number}",
+            {"operation": "on"},
+            **more,
+        )
+        for number in range(1, n + 1)
+    ]
+
+
+class Fake:
+    """A model in memory that answers the questions in order with what it is given."""
+
+    def __init__(self, name, answers):
+        self.name, self.answers, self.asked = name, answers, 0
+        self.identity = {
+            "answers": [answer if isinstance(answer, str) else repr(answer) for answer in answers]
+        }
+
+    def generate(self, questions, max_tokens, log):
+        self.asked += 1
+        answers = [
+            answer if isinstance(answer, Generation) else Generation(answer) for answer in self.answers
+        ]
+        return answers[: len(questions)]
+
+
+class Scoring(Fake):
+    """A model with likelihoods (nll per row of 10 tokens) and seconds."""
+
+    def __init__(self, name, values):
+        super().__init__(name, [ON] * len(values))
+        self.values, self.identity = values, {"values": list(values)}
+
+    def score(self, questions, log):
+        return [Likelihood(10 * math.log(value), 10) for value in self.values]
+
+    def time(self, questions, max_tokens, log):
+        return Timings([Generation(ON, seconds=value) for value in self.values], 10**9)
+
+
+@pytest.fixture
+def evidence_of(tmp_path):
+    """Evidence about models by role, with as many cases as the first of them answers."""
+
+    def make(*models, cases=None, export=None, ratings=None):
+        cases = cases or {"domain": cases_of(len(models[0].answers))}
+        by_name = {model.name: model for model in models}
+        return Evidence(
+            Store(tmp_path), load_task(MINIATURE), cases, by_name, export or Export(), ratings or {}
+        )
+
+    return make
+
+
+def right(name, hits, n):
+    """A model with ``hits`` right answers out of ``n``, the wrong ones first."""
+    return Fake(name, [OFF] * (n - hits) + [ON] * hits)
+
+
+def requiring(metric="operation_accuracy", **more):
+    usual = {"id": "X-1", "title": "The right operation", "why": "it matters", "cases": ("domain",)}
+    return Criterion(**(usual | {"metric": metric} | more))
+
+
+def compared(rule, metric="operation_accuracy", **more):
+    return requiring(metric, rule=rule, against="base", **more)
+
+
+# --- rules point and confident -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "hits", "n", "at_least", "status"),
+    [
+        ("point", 18, 20, 0.9, PASS),
+        ("point", 17, 20, 0.9, FAIL),
+        ("point", 20, 20, 1.0, PASS),
+        ("point", 19, 20, 1.0, FAIL),
+        ("point", 0, 20, 0.0, PASS),
+        # Wilson's lower bounds: 0.839 for 20 of 20, 0.699 for 18, 0.640 for 17 (95 %)
+        ("confident", 20, 20, 0.83, PASS),
+        ("confident", 20, 20, 0.85, INCONCLUSIVE),
+        ("confident", 18, 20, 0.69, PASS),
+        ("confident", 18, 20, 0.9, INCONCLUSIVE),
+        ("confident", 17, 20, 0.9, FAIL),
+    ],
+)
+def test_a_share_meets_its_lower_bound(evidence_of, rule, hits, n, at_least, status):
+    verdict = judge(requiring(rule=rule, at_least=at_least), evidence_of(right("shipped", hits, n)))
+    assert verdict.status == status
+    assert verdict.measured.value == hits / n
+    assert verdict.measured.n == n
+    assert len(verdict.misses) == n - hits
+
+
+@pytest.mark.parametrize(
+    ("rule", "at_most", "status"),
+    [
+        ("point", 2.5, PASS),
+        ("point", 2.4, FAIL),
+        ("confident", 4.1, PASS),
+        ("confident", 2.6, INCONCLUSIVE),
+        ("confident", 2.4, FAIL),
+    ],
+)
+def test_a_time_meets_its_upper_bound(evidence_of, rule, at_most, status):
+    seconds = Scoring("shipped", [1.0, 2.0, 3.0, 4.0])
+    criterion = requiring("answer_seconds", rule=rule, at_most=at_most)
+    verdict = judge(criterion, evidence_of(seconds))
+    assert verdict.measured.value == 2.5
+    assert verdict.status == status
+
+
+@pytest.mark.parametrize(("at_most", "status"), [(1.0, PASS), (0.9, FAIL)])
+@pytest.mark.parametrize("rule", ["point", "confident"])
+def test_what_is_measured_once_has_no_interval_and_its_value_decides(evidence_of, rule, at_most, status):
+    verdict = judge(
+        requiring("peak_memory", rule=rule, at_most=at_most), evidence_of(Scoring("shipped", [1.0]))
+    )
+    assert verdict.status == status
+    assert (verdict.measured.low, verdict.measured.high) == (None, None)
+
+
+def test_more_confidence_may_turn_pass_into_inconclusive(evidence_of):
+    evidence = evidence_of(right("shipped", 18, 20))
+    statuses = [
+        judge(requiring(rule="confident", at_least=0.69, confidence=level), evidence).status
+        for level in (0.95, 0.99)
+    ]
+    assert statuses == [PASS, INCONCLUSIVE]
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "at_least", "needed"),
+    [(20, 20, 0.9, 35), (19, 20, 0.9, 139), (18, 20, 0.9, None), (17, 20, 0.9, None), (20, 20, 0.8, None)],
+)
+def test_the_number_of_cases_that_would_do_is_told_where_there_are_too_few(
+    evidence_of, hits, n, at_least, needed
+):
+    verdict = judge(requiring(at_least=at_least), evidence_of(right("shipped", hits, n)))
+    assert verdict.cases_needed == needed
+    assert (f"to be sure at this rate: {needed} cases" in verdict.explain()) == (needed is not None)
+
+
+# --- rules superior and non_inferior -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shipped", "base", "status"),
+    [
+        (10, 4, PASS),  # six discordant pairs, all won: p = 0.031
+        (10, 5, INCONCLUSIVE),  # five: p = 0.063
+        (10, 9, INCONCLUSIVE),
+        (10, 10, FAIL),
+        (5, 10, FAIL),
+    ],
+)
+def test_a_superior_share_needs_a_significant_mcnemar_test(evidence_of, shipped, base, status):
+    verdict = judge(compared("superior"), evidence_of(right("shipped", shipped, 10), right("base", base, 10)))
+    assert verdict.status == status
+    assert verdict.measured.model == "shipped"
+    assert verdict.against.model == "base"
+    assert verdict.against.value == base / 10
+    assert verdict.comparison["difference"] == pytest.approx((shipped - base) / 10)
+
+
+def test_the_level_of_significance_is_the_criterion_s_own(evidence_of):
+    evidence = evidence_of(right("shipped", 10, 10), right("base", 5, 10))
+    statuses = [judge(compared("superior", confidence=level), evidence).status for level in (0.90, 0.95)]
+    assert statuses == [PASS, INCONCLUSIVE]
+
+
+@pytest.mark.parametrize(
+    ("factors", "status"),
+    [
+        ([0.5] * 8, PASS),
+        ([1.0] * 8, FAIL),
+        ([2.0] * 8, FAIL),
+        ([0.5, 1.9, 0.5, 1.9, 0.5, 1.9, 0.5, 1.9], INCONCLUSIVE),
+    ],
+)
+def test_a_superior_perplexity_is_lower_in_the_whole_interval(evidence_of, factors, status):
+    base = [3.0, 30.0, 5.0, 50.0, 4.0, 40.0, 6.0, 60.0]
+    shipped = [value * factor for value, factor in zip(base, factors, strict=True)]
+    verdict = judge(
+        compared("superior", "perplexity"), evidence_of(Scoring("shipped", shipped), Scoring("base", base))
+    )
+    assert verdict.status == status
+    assert verdict.comparison["p_value"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [([5, 5, 4, 5, 5, 4], PASS), ([1, 5, 3, 1, 5, 4], INCONCLUSIVE), ([3] * 6, FAIL), ([2] * 6, FAIL)],
+)
+def test_superior_ratings_lie_above_the_base_s_in_the_whole_interval(evidence_of, given, status):
+    cases = cases_of(6)
+    ratings = {answer_digest(case.id, ON): [float(r)] for case, r in zip(cases, given, strict=True)}
+    ratings |= {answer_digest(case.id, OFF): [3.0] for case in cases}
+    evidence = evidence_of(
+        right("shipped", 6, 6), right("base", 0, 6), cases={"domain": cases}, ratings=ratings
+    )
+    assert judge(compared("superior", "response_rating"), evidence).status == status
+
+
+@pytest.mark.parametrize(
+    ("shipped", "margin", "status"),
+    [
+        (20, 0.0, PASS),
+        (20, 0.1, PASS),
+        (19, 0.2, PASS),  # 5 points worse, surely not more than 15
+        (19, 0.1, INCONCLUSIVE),
+        (19, 0.0, FAIL),
+        (16, 0.1, FAIL),
+    ],
+)
+def test_a_share_is_not_inferior_if_it_is_surely_within_the_margin(evidence_of, shipped, margin, status):
+    evidence = evidence_of(right("shipped", shipped, 20), right("base", 20, 20))
+    assert judge(compared("non_inferior", margin=margin), evidence).status == status
+
+
+@pytest.mark.parametrize(
+    ("shipped", "margin", "status"),
+    [
+        ([4.0] * 6, 0.0, PASS),
+        ([2.0] * 6, 0.0, PASS),
+        ([4.5] * 6, 1.0, PASS),
+        ([4.5] * 6, 0.4, FAIL),
+        ([3.0, 6.0] * 3, 1.0, INCONCLUSIVE),
+    ],
+)
+def test_a_perplexity_is_not_inferior_if_it_is_surely_within_the_margin(evidence_of, shipped, margin, status):
+    evidence = evidence_of(Scoring("shipped", shipped), Scoring("base", [4.0] * 6))
+    assert judge(compared("non_inferior", "perplexity", margin=margin), evidence).status == status
+
+
+def test_comparing_pairs_the_answers_to_the_same_case(evidence_of):
+    # Both have five of ten right, but never the same: ten discordant pairs and no difference.
+    shipped, base = Fake("shipped", [ON] * 5 + [OFF] * 5), Fake("base", [OFF] * 5 + [ON] * 5)
+    verdict = judge(compared("non_inferior", margin=0.1), evidence_of(shipped, base))
+    assert verdict.comparison["difference"] == 0
+    assert verdict.comparison["low"] < -0.3
+    assert verdict.status == INCONCLUSIVE
+
+
+# --- not evaluated -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (compared("superior"), "no model 'base' in this run; there are: shipped"),
+        (requiring("perplexity", at_most=9), "the runtime of 'shipped' gives no likelihoods"),
+        (requiring("answer_seconds", at_most=9), "the runtime of 'shipped' gives no timings"),
+        (requiring("adapter_loads", at_least=1), "the model was not trained in this run"),
+        (requiring("file_size", at_most=5), "a program was judged, not a file"),
+        (requiring("keyword_recall", at_least=1), "no case of domain can be scored by keyword_recall"),
+        (requiring(cases=("empty",), at_least=1), "no case of empty can be scored by operation_accuracy"),
+    ],
+    ids=lambda value: getattr(value, "metric", None),
+)
+def test_what_is_missing_makes_a_criterion_not_evaluated_with_the_reason(evidence_of, wanted, reason):
+    shipped = right("shipped", 4, 4)
+    verdict = judge(wanted, evidence_of(shipped, cases={"domain": cases_of(4), "empty": []}))
+    assert verdict.status == NOT_EVALUATED
+    assert reason in verdict.reason
+    assert verdict.measured is None
+    assert reason in verdict.explain()
+
+
+def test_timings_of_no_cases_are_not_evaluated(evidence_of):
+    evidence = evidence_of(Scoring("shipped", [1.0]), cases={"domain": []})
+    verdict = judge(requiring("answer_seconds", at_most=9), evidence)
+    assert verdict.status == NOT_EVALUATED
+    assert "the case set 'domain' is empty" in verdict.reason
+
+
+# --- evidence and what a verdict tells -----------------------------------------------------------------
+
+
+def test_a_model_is_asked_once_for_all_criteria_and_runs(evidence_of):
+    shipped = right("shipped", 3, 4)
+    for _ in range(2):
+        evidence = evidence_of(shipped)
+        for metric in ("operation_accuracy", "json_parse", "stopped"):
+            judge(requiring(metric, at_least=0.5), evidence)
+    assert shipped.asked == 1
+
+
+def test_answers_are_kept_by_what_decides_them_and_not_by_the_model_s_name(evidence_of):
+    first, same, other = right("shipped", 3, 4), right("base", 3, 4), right("base", 2, 4)
+    evidence_of(first).generations("shipped", "domain")
+    evidence_of(same).generations("base", "domain")
+    evidence_of(other).generations("base", "domain")
+    assert (first.asked, same.asked, other.asked) == (1, 0, 1)
+
+
+def test_a_verdict_names_the_artifacts_that_it_rests_on(evidence_of):
+    evidence = evidence_of(right("shipped", 3, 4), right("base", 1, 4))
+    verdict = judge(compared("superior"), evidence)
+    assert [artifact["step"] for artifact in verdict.artifacts] == ["generations", "generations"]
+    assert [artifact["built_now"] for artifact in verdict.artifacts] == [True, True]
+    again = judge(requiring(at_least=0.5), evidence)
+    assert [artifact["key"] for artifact in again.artifacts] == [verdict.artifacts[0]["key"]]
+
+
+def test_groups_break_a_share_down_by_operation(evidence_of):
+    cases = cases_of(4)
+    off = [Case(c.id, c.question, "domain", c.where, {"operation": "off"}) for c in cases[2:]]
+    evidence = evidence_of(Fake("shipped", [ON, OFF, OFF, OFF]), cases={"domain": [*cases[:2], *off]})
+    verdict = judge(requiring(at_least=0.5), evidence)
+    assert verdict.measured.groups == {"on": {"value": 0.5, "n": 2}, "off": {"value": 1.0, "n": 2}}
+    assert verdict.measured.scores["domain-2"] == 0.0
+    assert verdict.measured.answers["domain-2"] == OFF
+
+
+@pytest.mark.parametrize(
+    ("people", "note"),
+    [
+        (0, "rated by the automatic rubric; no person has rated these answers"),
+        (1, "1 of 3 answers rated by people, the rest by the automatic rubric"),
+        (3, "3 of 3 answers rated by people, the rest by the automatic rubric"),
+    ],
+)
+def test_a_verdict_on_ratings_says_who_rated(evidence_of, people, note):
+    ratings = {answer_digest(case.id, ON): [5.0] for case in cases_of(3)[:people]}
+    verdict = judge(
+        requiring("response_rating", at_least=1), evidence_of(right("shipped", 3, 3), ratings=ratings)
+    )
+    assert list(verdict.notes) == [note]
+    assert note in verdict.explain()
+
+
+def test_a_failing_criterion_prints_what_was_required_why_what_was_measured_the_misses_and_what_to_do(
+    evidence_of,
+):
+    criterion = requiring(at_least=0.9, advice="add training rows")
+    lines = judge(criterion, evidence_of(right("shipped", 17, 20))).explain().splitlines()
+    assert lines[:4] == [
+        "X-1 FAIL: The right operation",
+        "  required: operation_accuracy >= 90 %",
+        "  because:  it matters",
+        "  measured: shipped 85 % [63.96 % to 94.76 %], n = 20, Wilson",
+    ]
+    assert lines[4:8] == [
+        "  missed domain-1 (cases/domain.jsonl:1): operation 'off' (read from its json) where 'on' is right",
+        "    asked:    on, 1",
+        "    expected: on",
+        f"    answered: {OFF}",
+    ]
+    assert lines[-1] == "  next:     add training rows"
+    assert len([line for line in lines if line.startswith("  missed ")]) == 3
+
+
+def test_a_failing_comparison_prints_both_models_and_the_difference(evidence_of):
+    text = judge(compared("superior"), evidence_of(right("shipped", 5, 10), right("base", 8, 10))).explain()
+    assert "required: operation_accuracy of shipped better than of base, surely (95% confidence)" in text
+    assert "measured: shipped 50 % [" in text
+    assert "measured: base 80 % [" in text
+    assert "compared: difference -30 % [" in text
+    assert ", p = 0.25" in text
+
+
+def test_only_the_first_misses_are_printed_and_the_rest_is_counted(evidence_of):
+    text = judge(requiring(at_least=0.9), evidence_of(right("shipped", 0, 30))).explain()
+    assert text.count("  missed ") == 12
+    assert "and 18 more; the report lists them all" in text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (requiring(at_least=0.995), "operation_accuracy >= 99.5 %"),
+        (requiring("file_size", at_most=5.0), "file_size <= 5 GB"),
+        (requiring(at_least=0.9, rule="confident"), "operation_accuracy >= 90 %, surely (95% confidence)"),
+        (
+            compared("non_inferior", margin=0.1),
+            "operation_accuracy of shipped at most 10 % worse than base (95% confidence)",
+        ),
+    ],
+    ids=lambda value: getattr(value, "metric", None),
+)
+def test_a_requirement_is_told_in_words_even_if_it_was_not_evaluated(evidence_of, wanted, words):
+    assert judge(wanted, evidence_of(right("other", 1, 1))).requirement == words
+
+
+def test_a_verdict_survives_json(evidence_of):
+    verdict = judge(compared("superior"), evidence_of(right("shipped", 5, 10), right("base", 8, 10)))
+    data = json.loads(json.dumps(verdict.to_json()))
+    measured = {name: Measured(**data[name]) for name in ("measured", "against")}
+    again = Verdict(**(data | measured | {"misses": [Miss(**miss) for miss in data["misses"]]}))
+    assert again == verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "required", "acceptable"),
+    [(PASS, True, True), (PASS, False, True)]
+    + [
+        (status, required, not required)
+        for status in (FAIL, INCONCLUSIVE, NOT_EVALUATED)
+        for required in (True, False)
+    ],
+)
+def test_only_a_pass_of_what_is_required_is_acceptable(status, required, acceptable):
+    fields = dict.fromkeys(
+        ("criterion", "title", "metric", "unit", "better", "rule", "requirement", "why"), ""
+    )
+    assert Verdict(**fields, status=status, required=required).acceptable == acceptable
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [(0.9, "share", "90 %"), (0.99512, "share", "99.51 %"), (1.23456, "s", "1.235 s"), (4.0, "", "4")],
+)
+def test_values_are_shown_with_their_unit(value, unit, shown):
+    assert show(value, unit) == shown
+
+
+def test_long_and_broken_texts_are_shown_on_one_line():
+    assert shorten("a\r\nb") == "a\\r\\nb"
+    assert len(shorten("x" * 300)) == 200
+    assert shorten("x" * 200) == "x" * 200
+
+
+# --- hard cases ----------------------------------------------------------------------------------------
+
+
+def test_regressions_and_critical_cases_are_hard_in_file_order():
+    critical = cases_of(2, "domain", tags=("critical",))
+    sets = {"domain": [*critical, *cases_of(3, "heldout")], "regressions": cases_of(1, "regressions")}
+    assert [case.id for case in hard_cases(sets)] == ["domain-1", "domain-2", "regressions-1"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "missed"),
+    [
+        (ON, set()),
+        (OFF, {"'off'"}),
+        (f"Sure! {ON}", {"not JSON"}),
+        (Generation(ON, stop_reason=LENGTH, completion_tokens=32), {"stopped by 'length'"}),
+        ("", {"operation 'none'", "the answer is empty"}),
+    ],
+    ids=["right", "wrong", "prose", "endless", "empty"],
+)
+def test_a_hard_case_is_judged_by_everything_that_it_says_is_right(evidence_of, answer, missed):
+    (case,) = cases_of(1)
+    scores = judge_hard(case, evidence_of(Fake("shipped", [answer]), cases={"domain": [case]}))
+    reasons = [score.reason for score in scores if score.missed]
+    assert all(any(words in reason for reason in reasons) for words in missed)
+    assert bool(reasons) == bool(missed)
+
+
+def test_the_contract_does_not_bind_hard_cases_of_a_set_without_it(evidence_of):
+    (case,) = cases_of(1)
+    evidence = evidence_of(Fake("shipped", ["The lamp is on."]), cases={"domain": [case]})
+    assert any(score.missed for score in judge_hard(case, evidence))
+    free = evidence.task.case_sets["domain"].model_copy(update={"contract": False})
+    evidence.task = evidence.task.model_copy(update={"case_sets": {"domain": free}})
+    assert not any("JSON" in score.reason for score in judge_hard(case, evidence))
+
+
+# --- the gate ------------------------------------------------------------------------------------------
+
+
+def gate(statuses=None, required=("A", "B"), hard=None, other=(), reasons=None, pytest_status=0):
+    statuses = {"A": PASS, "B": PASS} | (statuses or {})
+    return decide(statuses, required, hard or {}, other, reasons or {}, pytest_status)
+
+
+def test_all_green_ships_without_a_reason_against():
+    decision = gate(hard={"h": True}, statuses={"C": FAIL, "D": NOT_EVALUATED})
+    assert (decision.decision, decision.exit_status, decision.reasons) == (SHIP, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_status", "reason"),
+    [
+        ({"statuses": {"A": FAIL}}, 1, "A FAIL"),
+        ({"statuses": {"A": INCONCLUSIVE}}, 11, "A INCONCLUSIVE"),
+        (
+            {"statuses": {"A": NOT_EVALUATED}},
+            10,
+            "A NOT EVALUATED: its test did not run (deselected or not collected)",
+        ),
+        (
+            {"required": ("A", "B", "C")},
+            10,
+            "C NOT EVALUATED: its test did not run (deselected or not collected)",
+        ),
+        (
+            {"required": ("A", "C"), "reasons": {"C": "skipped: no GPU"}},
+            10,
+            "C NOT EVALUATED: skipped: no GPU",
+        ),
+        ({"required": ()}, 10, "no criterion is required, so nothing was proved"),
+        ({"hard": {"h": False, "i": True}}, 1, "hard case h missed"),
+        ({"hard": {"h": None}}, 10, "hard case h NOT EVALUATED: its test did not run"),
+        (
+            {"hard": {"h": None}, "reasons": {"h": "error: boom"}},
+            10,
+            "hard case h NOT EVALUATED: error: boom",
+        ),
+        (
+            {"other": ("evals/test_x.py::test_y",), "pytest_status": 1},
+            1,
+            "test failed: evals/test_x.py::test_y",
+        ),
+    ],
+)
+def test_one_thing_against_shipping_is_enough_and_is_told(state, exit_status, reason):
+    decision = gate(**state)
+    assert (decision.decision, decision.exit_status) == (DO_NOT_SHIP, exit_status)
+    assert decision.reasons == (reason,)
+
+
+@pytest.mark.parametrize("first", [PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED])
+@pytest.mark.parametrize("second", [PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED])
+@pytest.mark.parametrize("right", [True, False, None])
+def test_the_exit_status_is_that_of_the_gravest_thing_against_shipping(first, second, right):
+    decision = gate({"A": first, "B": second}, hard={"h": right})
+    seen = {first, second, {True: PASS, False: FAIL, None: NOT_EVALUATED}[right]}
+    gravest = next(status for status in (FAIL, NOT_EVALUATED, INCONCLUSIVE, PASS) if status in seen)
+    assert decision.exit_status == {FAIL: 1, NOT_EVALUATED: 10, INCONCLUSIVE: 11, PASS: 0}[gravest]
+    assert decision.decision == (SHIP if gravest == PASS else DO_NOT_SHIP)
+    assert len(decision.reasons) == [first, second, right].count(FAIL) + len(
+        [one for one in (first, second) if one in (INCONCLUSIVE, NOT_EVALUATED)]
+    ) + (right is not True)
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), list(itertools.product([2, 3, 4], [{}, {"statuses": {"A": FAIL}}]))
+)
+def test_a_run_that_was_stopped_keeps_pytest_s_exit_status_and_never_ships(status, state):
+    decision = gate(pytest_status=status, **state)
+    assert (decision.decision, decision.exit_status) == (DO_NOT_SHIP, status)
+    assert decision.reasons[0] == f"the run was stopped (pytest exit status {status})"
+    assert len(decision.reasons) == 1 + len(state)
+
+
+@pytest.mark.parametrize("status", [1, 5, 6])
+def test_a_run_that_pytest_calls_bad_never_ships_even_if_nothing_explains_why(status):
+    # For instance a fixture that fails in teardown, after its criterion has passed.
+    decision = gate(pytest_status=status)
+    assert decision.decision == DO_NOT_SHIP
+    assert decision.exit_status != 0
+    assert decision.reasons

@@ -1,0 +1,629 @@
+"""Metrics: each gives a point where it is earned, and says why where it is not.
+
+python -m pytest tests/test_metrics.py
+"""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from evals.answer import detect_operation, find_object, parse_strict
+from evals.cases import Case
+from evals.evidence import Evidence, Export, TimedAnswers
+from evals.metrics import METRICS
+from evals.metrics.base import NotEvaluated
+from evals.metrics.rating import rubric
+from evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question
+from evals.ratings import answer_digest
+from training.errors import SeatrialError
+from training.store import Artifact, file_digest
+from training.task import Criterion, load_task
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "task_api"
+OPERATIONS = ("create", "list", "update", "complete", "delete", "none")
+RUBRIC = {
+    "follow_up_words": ["anything", "would"],
+    "foreign_terms": ["to-do", "ticket"],
+    "acknowledgements": {"create": ["created", "added"]},
+}
+REPLY = "I created the task. Would you like anything else?"
+
+
+def answer(operation="create", arguments=None, reply=REPLY, **more):
+    arguments = {"title": "buy milk"} if arguments is None else arguments
+    return json.dumps({"operation": operation, "arguments": arguments, "reply": reply, **more})
+
+
+def case_of(expect=None, prompt="add buy milk", reference=None):
+    question = Question("c-1", ({"role": "user", "content": prompt},), reference)
+    return Case("c-1", question, "domain", "cases/domain.jsonl:4", expect or {})
+
+
+def criterion_for(metric, cases=("domain",), **more):
+    return Criterion(id="X-1", title="t", why="w", metric=metric, cases=cases, at_least=0.5, **more)
+
+
+def evidence_with(models=None, export=None, ratings=None, cases=(), store=None):
+    cases = {"domain": list(cases)}
+    return Evidence(store, load_task(GOLDEN), cases, models or {}, export or Export(), ratings or {})
+
+
+def score(metric, text, expect=None, *, prompt="add buy milk", reference=None, settings=None, **generation):
+    """The score of one answer."""
+    case = case_of(expect, prompt, reference)
+    criterion = criterion_for(metric, settings=settings or {})
+    return METRICS[metric].judge(case, Generation(text, **generation), criterion, evidence_with())
+
+
+# --- one answer at a time ------------------------------------------------------------------------------
+
+CREATE = {"operation": "create"}
+MILK = {"operation": "create", "arguments": {"title": "buy milk"}}
+LIKE_REFERENCE = {"reference": answer()}
+
+# metric, answer, what is expected, further arguments of score(), why it is missed ("" for a hit)
+ANSWERS = [
+    ("operation_accuracy", answer(), CREATE, {}, ""),
+    ("operation_accuracy", "Sure, I've added it.", CREATE, {}, ""),
+    (
+        "operation_accuracy",
+        answer("delete"),
+        CREATE,
+        {},
+        "operation 'delete' (read from its json) where 'create' is right",
+    ),
+    (
+        "operation_accuracy",
+        "It was removed.",
+        CREATE,
+        {},
+        "operation 'delete' (read from its words) where 'create' is right",
+    ),
+    ("operation_accuracy", "", CREATE, {}, "operation 'none' (read from its words) where 'create' is right"),
+    ("argument_accuracy", answer(), MILK, {}, ""),
+    ("argument_accuracy", f"```json\n{answer()}\n```", MILK, {}, ""),
+    (
+        "argument_accuracy",
+        answer(arguments={"title": "buy silk"}),
+        MILK,
+        {},
+        "title: 'buy silk' where 'buy milk' is right",
+    ),
+    ("argument_accuracy", answer(arguments={}), MILK, {}, "title: None where 'buy milk' is right"),
+    (
+        "argument_accuracy",
+        answer(arguments={"title": "buy milk", "due": "now"}),
+        MILK,
+        {},
+        "due: 'now' where None is right",
+    ),
+    ("argument_accuracy", answer("delete"), MILK, {}, "operation: 'delete' where 'create' is right"),
+    ("argument_accuracy", answer(arguments="buy milk"), MILK, {}, "title: None where 'buy milk' is right"),
+    ("argument_accuracy", "I created it", MILK, {}, "operation: None where 'create' is right"),
+    ("json_parse", answer(), None, {}, ""),
+    ("json_parse", f"\n  {answer()}\n", None, {}, ""),
+    ("json_parse", f"Sure! {answer()}", None, {}, "not JSON: "),
+    ("json_parse", f"{answer()} Bye!", None, {}, "not JSON: Extra data"),
+    ("json_parse", answer() * 2, None, {}, "not JSON: Extra data"),
+    ("json_parse", f"```json\n{answer()}\n```", None, {}, "not JSON: "),
+    ("json_parse", answer()[:-1], None, {}, "not JSON: "),
+    ("json_parse", answer().replace('"', "'"), None, {}, "not JSON: "),
+    ("json_parse", '{"a": NaN}', None, {}, "NaN is no JSON value"),
+    ("json_parse", "-Infinity", None, {}, "-Infinity is no JSON value"),
+    ("json_parse", "[" * 100_000, None, {}, "nested too deeply"),
+    ("json_parse", "  ", None, {}, "the answer is empty"),
+    ("schema_validity", answer(), None, {}, ""),
+    (
+        "schema_validity",
+        answer(extra=1),
+        None,
+        {},
+        "$: Additional properties are not allowed ('extra' was unexpected)",
+    ),
+    ("schema_validity", answer("fly"), None, {}, "'fly'"),
+    ("schema_validity", answer(reply=7), None, {}, "$.reply: 7 is not of type 'string'"),
+    ("schema_validity", '{"operation": "list"}', None, {}, "is a required property"),
+    ("schema_validity", "[]", None, {}, "$: [] is not of type 'object'"),
+    ("schema_validity", f"Sure! {answer()}", None, {}, "not JSON: "),
+    ("stopped", answer(), None, {"stop_reason": EOS}, ""),
+    (
+        "stopped",
+        answer(),
+        None,
+        {"stop_reason": LENGTH, "completion_tokens": 128},
+        "stopped by 'length' after 128 tokens",
+    ),
+    ("stopped", "", None, {"stop_reason": ERROR, "error": "out of memory"}, "out of memory"),
+    ("no_repetition", answer(), None, {}, ""),
+    ("no_repetition", "The task is done. " * 3, None, {}, "repeats 'The task is done. '"),
+    ("no_repetition", "ha" * 10, None, {}, "repeats 'ha'"),
+    ("no_repetition", "no " * 10, None, {}, "repeats 'no no no '"),
+    ("no_repetition", "The task is done. " * 2, None, {}, ""),
+    ("no_repetition", "ha" * 9, None, {}, ""),
+    ("no_repetition", f"I added '{'ha' * 12}'.", None, {"prompt": f"add {'ha' * 12}!"}, ""),
+    ("no_repetition", f"I added '{'ha' * 40}'.", None, {"prompt": f"add {'ha' * 12}!"}, "repeats 'hahahaha'"),
+    ("keyword_recall", "The capital is PARIS.", {"contains_any": ["Paris"]}, {}, ""),
+    ("keyword_recall", "It is Strasse", {"contains_any": ["x", "straße"]}, {}, ""),
+    ("keyword_recall", "Lyon", {"contains_any": ["Paris"]}, {}, "none of the expected words"),
+    ("reply_similarity", answer(), None, LIKE_REFERENCE, ""),
+    ("reply_similarity", REPLY, None, LIKE_REFERENCE, ""),
+    ("reply_similarity", answer(reply="Nope"), None, LIKE_REFERENCE, "ROUGE-L 0.00"),
+    ("response_rating", answer(), CREATE, {"settings": RUBRIC}, ""),
+    (
+        "response_rating",
+        answer(reply="ok"),
+        CREATE,
+        {"settings": RUBRIC},
+        "rubric 3: does not acknowledge the action, no follow-up question",
+    ),
+    ("response_rating", "", CREATE, {"settings": RUBRIC}, "rubric 1: no reply at all"),
+]
+
+
+@pytest.mark.parametrize(("metric", "text", "expect", "more", "reason"), ANSWERS)
+def test_an_answer_is_scored_and_a_miss_says_why(metric, text, expect, more, reason):
+    found = score(metric, text, expect, **more)
+    assert found.missed == bool(reason)
+    assert reason in found.reason
+    assert bool(found.reason) == found.missed
+    assert found.actual == text or found.actual == more.get("error")
+    assert found.case == "c-1"
+    assert found.where == "cases/domain.jsonl:4"
+    if METRICS[metric].unit == "share":
+        assert found.value == (0.0 if reason else 1.0)
+
+
+def test_every_metric_of_single_answers_has_a_hit_and_a_miss_above():
+    judged = {name for name, metric in METRICS.items() if metric.judge}
+    assert judged == {row[0] for row in ANSWERS if row[4]} == {row[0] for row in ANSWERS if not row[4]}
+
+
+@pytest.mark.parametrize(
+    "metric", ["operation_accuracy", "argument_accuracy", "keyword_recall", "reply_similarity"]
+)
+def test_a_case_that_does_not_say_what_is_right_is_not_scored(metric):
+    assert score(metric, answer()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Buy Milk", "buy milk"),
+        ("the report", "report"),
+        ("report", "my report"),
+        ("An email", "a email"),
+        ('"call" Ann’s mum.', "call Anns mum"),
+        ("#4", "4"),
+        ("  buy   milk ", "buy milk"),
+    ],
+)
+def test_case_articles_quotes_and_spaces_do_not_make_an_argument_wrong(given, expected):
+    expect = {"operation": "create", "arguments": {"title": expected}}
+    assert not score("argument_accuracy", answer(arguments={"title": given}), expect).missed
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("buy milk", "milk"),
+        ("milk the cow", "milk cow"),
+        ("theatre", "atre"),
+        ("5", 5),
+        (True, "true"),
+        (["a"], "a"),
+    ],
+)
+def test_other_words_and_other_types_do_make_an_argument_wrong(given, expected):
+    expect = {"operation": "create", "arguments": {"title": expected}}
+    assert score("argument_accuracy", answer(arguments={"title": given}), expect).missed
+
+
+# --- the operation of an answer ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (answer("delete"), ("delete", "json")),
+        (answer(" Delete "), ("delete", "json")),
+        (f"```json\n{answer('delete')}\n```", ("delete", "json")),
+        (f"Sure, I created this: {answer('delete')} and updated it", ("delete", "json")),
+        ("{not json} " + answer("update"), ("update", "json")),
+        (answer("none"), ("none", "json")),
+        (answer("fly"), ("none", "json")),
+        (answer(["create"]), ("create", "words")),
+        ('{"reply": "I deleted it."}', ("delete", "words")),
+        ("I've removed the task and then added another.", ("delete", "words")),
+        ("I have added the task.", ("create", "words")),
+        ("Here are your tasks: milk, bread.", ("list", "words")),
+        ("I marked the report as done.", ("complete", "words")),
+        ("I RENAMED it.", ("update", "words")),
+        ("The weather is nice.", ("none", "words")),
+        ("An addiction is no addition.", ("none", "words")),
+        ("", ("none", "words")),
+    ],
+)
+def test_the_operation_is_read_from_json_and_else_from_the_words(text, expected):
+    assert detect_operation(text, OPERATIONS, "none") == expected
+
+
+def test_only_operations_of_the_task_are_found():
+    assert detect_operation("I deleted it.", ("create", "none"), "none") == ("none", "words")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ('text {"a": {"b": 2}} text {"c": 3}', {"a": {"b": 2}}),
+        ('{"a": {broken {"b": 2}', {"b": 2}),
+        ("{{}}", {}),
+        ("[1, 2]", None),
+        ("{", None),
+        ("", None),
+    ],
+)
+def test_the_first_object_in_a_text_is_found(text, expected):
+    assert find_object(text) == expected
+
+
+@pytest.mark.parametrize("value", [{"a": [1, None, True]}, [], "text", 1.5, None])
+def test_a_json_value_alone_is_strict_json(value):
+    assert parse_strict(json.dumps(value)) == (value, "")
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000", "\x0b", "\x1c", "\ufeff"], ids=ascii)
+def test_only_json_s_own_white_space_may_stand_around_strict_json(space):
+    # RFC 8259, section 2: space, tab, line feed, carriage return. A caller's parser refuses all others.
+    assert parse_strict(f" \t\r\n{answer()}\n")[1] == ""
+    assert parse_strict(f"{space}{answer()}")[1] != ""
+
+
+HOSTILE = {
+    "braces": "{" * 20_000,
+    "braces-apart": "{ " * 20_000,
+    "braces-in-lines": "{\n" * 20_000,
+    "brackets": "[" * 100_000,
+    "nested": '{"a":' * 3_000,
+    "mixed": '[{"a":' * 2_000,
+    "many-digits": '{"a": ' + "9" * 10_000 + "}",
+    "marks": "mark " * 20_000,
+    "quotes": '{"' * 20_000,
+    "backslashes": '{"a": "' + "\\" * 20_001,
+    "nul": '{"operation": "\x00\x00"}\x00',
+    "surrogate": '{"operation": "\\ud800"}',
+    "right-to-left": "\u202e{}" * 2_000,
+    "one-word": "a" * 50_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_answers_are_read_quickly_and_without_a_crash(name):
+    text = HOSTILE[name]
+    started = time.process_time()
+    parse_strict(text)
+    find_object(text)
+    operation, source = detect_operation(text, OPERATIONS, "none")
+    assert time.process_time() - started < 5
+    assert operation == "none"
+    assert source in ("json", "words")
+
+
+@pytest.mark.parametrize("metric", sorted(name for name, metric in METRICS.items() if metric.judge))
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_metric_crashes_on_a_hostile_answer(metric, name):
+    expect = MILK | {"contains_any": ["milk"]}
+    started = time.process_time()
+    found = score(metric, HOSTILE[name][:2_000], expect, reference=answer(), settings=RUBRIC)
+    assert time.process_time() - started < 5
+    assert 0 <= found.value <= 5
+
+
+PIECES = st.sampled_from(
+    ["{", "}", "[", "]", '"', ":", ",", "\\", "\n", "operation", "reply", "NaN", "-1e999", "é"]
+)
+ANY_TEXT = st.text() | st.lists(PIECES, max_size=40).map("".join)
+
+
+@given(text=ANY_TEXT)
+@example(text="{" * 20_000)
+@settings(deadline=None)
+def test_no_text_makes_reading_an_answer_raise(text):
+    value, problem = parse_strict(text)
+    assert problem == "" or value is None
+    assert find_object(text) is None or isinstance(find_object(text), dict)
+    operation, source = detect_operation(text, OPERATIONS, "none")
+    assert operation in OPERATIONS
+    assert source in ("json", "words")
+
+
+@given(
+    value=st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=4)
+)
+@settings(deadline=None)
+def test_an_object_is_found_whatever_it_holds_and_wherever_it_stands(value):
+    text = json.dumps(value, ensure_ascii=False)
+    assert parse_strict(text) == (value, "")
+    assert find_object(f"before ```json\n{text}\n``` after") == value
+
+
+# --- ratings -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "points", "lacking"),
+    [
+        (answer(), 5, []),
+        (f"{answer()} Bye!", 4, ["breaks the contract"]),
+        (REPLY, 4, ["breaks the contract"]),
+        (answer(reply="It is there. Anything else?"), 4, ["does not acknowledge the action"]),
+        (answer(reply="I created it."), 4, ["no follow-up question"]),
+        (answer(reply="I created it. Really?"), 4, ["no follow-up question"]),
+        (answer(reply="Anything goes. I created it."), 4, ["no follow-up question"]),
+        (answer(reply="I created the to-do. Anything else?"), 4, ["uses other terms than the task's"]),
+        (answer(reply="I added two tickets. Anything else?"), 4, ["uses other terms than the task's"]),
+        (answer(reply="I recreated it. Anything else?"), 4, ["does not acknowledge the action"]),
+        (
+            answer(reply="ticket"),
+            2,
+            ["does not acknowledge the action", "no follow-up question", "uses other terms than the task's"],
+        ),
+        (answer(reply="   "), 1, ["no reply at all"]),
+        ('{"operation": "create"}', 1, ["no reply at all"]),
+        ("", 1, ["no reply at all"]),
+    ],
+)
+def test_the_rubric_gives_its_points_one_by_one(text, points, lacking):
+    assert rubric(case_of(CREATE), Generation(text), RUBRIC, evidence_with()) == (points, lacking)
+
+
+def rated(ratings, text="anything"):
+    evidence = evidence_with(ratings=ratings)
+    criterion = criterion_for("response_rating", settings=RUBRIC)
+    return METRICS["response_rating"].judge(case_of(CREATE), Generation(text), criterion, evidence)
+
+
+def test_people_s_ratings_decide_where_there_are_any_and_the_score_says_so():
+    found = rated({answer_digest("c-1", "anything"): [3.0, 5.0, 5.0]})
+    assert found.value == pytest.approx(13 / 3)
+    assert found.note == "human"
+    assert not found.missed
+
+
+def test_a_low_rating_by_people_is_a_miss_even_of_an_answer_that_the_rubric_likes():
+    found = rated({answer_digest("c-1", answer()): [2.0]}, answer())
+    assert (found.value, found.note, found.missed) == (2.0, "human", True)
+    assert found.reason == "rated 2 by 1 of the people asked"
+
+
+def test_without_a_person_s_rating_of_exactly_this_answer_the_rubric_decides_and_the_score_says_so():
+    others = {answer_digest("c-1", "another answer"): [1.0], answer_digest("c-2", answer()): [1.0]}
+    found = rated(others, answer())
+    assert (found.value, found.note, found.missed) == (5.0, "rubric", False)
+
+
+# --- likelihood, time, memory --------------------------------------------------------------------------
+
+
+class Scoring:
+    """Evidence that is known without asking a model."""
+
+    def __init__(self, likelihoods=None, timings=None):
+        self.cases = {"domain": [case_of(CREATE)]}
+        self.first_case_set = "domain"
+        self._likelihoods, self._timings = likelihoods or {}, timings
+
+    def likelihoods(self, model, case_set):
+        return self._likelihoods
+
+    def timings(self, model, case_set):
+        return self._timings
+
+
+def test_perplexity_takes_likelihoods_with_their_tokens():
+    metric, criterion = METRICS["perplexity"], criterion_for("perplexity")
+    scores = metric.measure(Scoring({"c-1": Likelihood(nll=6.0, tokens=3)}), criterion, "shipped")
+    assert [(found.case, found.value, found.weight, found.group) for found in scores] == [
+        ("c-1", 6.0, 3, "create")
+    ]
+    assert metric.estimate(scores, criterion).value == pytest.approx(7.389056)  # e²
+    assert metric.better == "lower"
+
+
+def test_perplexity_without_references_is_not_evaluated():
+    with pytest.raises(NotEvaluated, match="no case of domain has a 'reference' answer"):
+        METRICS["perplexity"].measure(Scoring(), criterion_for("perplexity"), "shipped")
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected", "better"),
+    [
+        ("first_token_seconds", 0.5, "lower"),
+        ("answer_seconds", 2.5, "lower"),
+        ("tokens_per_second", 10.0, "higher"),  # 20 tokens in the 2 s after the first token
+    ],
+)
+def test_times_are_read_from_answers_asked_one_at_a_time(metric, expected, better):
+    timed = Generation("x", completion_tokens=21, seconds=2.5, first_token_seconds=0.5)
+    scores = METRICS[metric].measure(
+        Scoring(timings=TimedAnswers({"c-1": timed}, 0)), criterion_for(metric), "shipped"
+    )
+    assert [(found.case, found.value) for found in scores] == [("c-1", expected)]
+    assert METRICS[metric].better == better
+
+
+def test_the_percentile_of_a_time_is_the_one_that_the_criterion_names():
+    answers = {f"c-{n}": Generation("x", seconds=float(n)) for n in range(1, 101)}
+    evidence = Scoring(timings=TimedAnswers(answers, 0))
+    found = {}
+    for rank in (50, 95):
+        criterion = criterion_for("answer_seconds", settings={"percentile": rank})
+        metric = METRICS["answer_seconds"]
+        found[rank] = metric.estimate(metric.measure(evidence, criterion, "shipped"), criterion).value
+    assert found == {50: 50.5, 95: pytest.approx(95.05)}
+
+
+def test_an_answer_of_no_time_has_no_speed():
+    timed = TimedAnswers({"c-1": Generation("x", completion_tokens=5)}, 0)
+    scores = METRICS["tokens_per_second"].measure(
+        Scoring(timings=timed), criterion_for("tokens_per_second"), "shipped"
+    )
+    assert scores[0].value == 0
+
+
+@pytest.mark.parametrize("cases", [(), ("domain",)])
+def test_memory_is_told_in_gigabytes_and_needs_no_case_set(cases):
+    evidence = Scoring(timings=TimedAnswers({}, 1_500_000_000))
+    (found,) = METRICS["peak_memory"].measure(evidence, criterion_for("peak_memory", cases), "shipped")
+    assert found.value == 1.5
+
+
+# --- the export ----------------------------------------------------------------------------------------
+
+
+def artifact(folder, name, content, **facts):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    files = {name: {"sha256": file_digest(path), "bytes": len(content)}}
+    return Artifact(folder, {"key": name, "files": files, "facts": facts, "seconds": 90.0})
+
+
+class Answers:
+    """A model that gives every question the same answer."""
+
+    def __init__(self, name, generation):
+        self.name, self.generation, self.identity = name, generation, {"is": name}
+
+    def generate(self, questions, max_tokens, log):
+        return [self.generation for _ in questions]
+
+
+class Shelf:
+    """A store that builds in place."""
+
+    def __init__(self, root, **facts):
+        self.root, self.facts = root, facts
+
+    def build(self, step):
+        folder = self.root / step.key
+        if self.facts:  # a step that needs torch
+            return artifact(folder, "nothing", "", **self.facts)
+        folder.mkdir(exist_ok=True)
+        return Artifact(
+            folder, {"key": step.key, "files": {}, "facts": step.build(folder, None), "seconds": 0}
+        )
+
+
+@pytest.fixture
+def export(tmp_path):
+    adapter = artifact(tmp_path / "adapter", "adapter.safetensors", "weights")
+    f16, q4 = (artifact(tmp_path / kind, f"lamp-{kind}.gguf", kind * 50) for kind in ("f16", "q4"))
+    return Export(
+        shipped_file=q4.path / "lamp-q4.gguf",
+        shipped_sha256="0" * 64,
+        base=artifact(tmp_path / "base", "model.safetensors", "base"),
+        adapter=adapter,
+        files={"f16": f16, "q4": q4},
+        chain=(adapter, f16, q4),
+    )
+
+
+def measure(metric, evidence, **criterion):
+    return METRICS[metric].measure(evidence, criterion_for(metric, **criterion), "shipped")
+
+
+@pytest.mark.parametrize(
+    ("text", "missed", "reason"),
+    [("created", False, ""), (" \n", True, "the adapter loads, but its answer is empty")],
+)
+def test_an_adapter_that_loads_must_also_answer(export, tmp_path, text, missed, reason):
+    evidence = evidence_with(export=export, cases=[case_of()], store=Shelf(tmp_path, text=text))
+    (found,) = measure("adapter_loads", evidence)
+    assert (found.value, found.missed, found.reason) == (float(not missed), missed, reason)
+
+
+@pytest.mark.parametrize(
+    ("generation", "missed"),
+    [
+        (Generation("created"), False),
+        (Generation(""), True),
+        (Generation("created created", stop_reason=LENGTH), True),
+        (Generation("", stop_reason=ERROR, error="no"), True),
+    ],
+)
+def test_every_gguf_file_must_answer_and_end(export, tmp_path, generation, missed):
+    models = {"f16": Answers("f16", Generation("fine")), "q4": Answers("q4", generation)}
+    evidence = evidence_with(models, export, cases=[case_of()], store=Shelf(tmp_path))
+    found = {score.case: score for score in measure("gguf_answers", evidence)}
+    assert not found["f16"].missed
+    assert found["q4"].missed == missed
+    assert found["q4"].reason == ("1 of 1 answers are empty or do not end by themselves" if missed else "")
+
+
+def test_a_gguf_file_that_does_not_load_is_a_miss_with_the_runtime_s_words(export, tmp_path):
+    class Broken(Answers):
+        def generate(self, questions, max_tokens, log):
+            raise SeatrialError("llama.cpp could not load this file", where="lamp-q4.gguf")
+
+    models = {"f16": Answers("f16", Generation("fine")), "q4": Broken("q4", None)}
+    evidence = evidence_with(models, export, cases=[case_of()], store=Shelf(tmp_path))
+    found = {score.case: score for score in measure("gguf_answers", evidence)}
+    assert (found["q4"].value, found["q4"].missed) == (0.0, True)
+    assert "lamp-q4.gguf: llama.cpp could not load this file" in found["q4"].reason
+
+
+def test_a_file_that_changed_after_it_was_recorded_is_a_miss(export):
+    assert [found.missed for found in measure("digests_match", evidence_with(export=export))] == [False] * 3
+    export.shipped_file.write_text("other", encoding="utf-8")
+    found = {score.case: score for score in measure("digests_match", evidence_with(export=export))}
+    assert [name for name, score in found.items() if score.missed] == ["q4/lamp-q4.gguf"]
+    assert found["q4/lamp-q4.gguf"].reason == "the file changed after it was recorded"
+
+
+def test_a_file_that_is_gone_after_it_was_recorded_is_a_miss(export):
+    export.shipped_file.unlink()
+    found = {score.case: score for score in measure("digests_match", evidence_with(export=export))}
+    assert [name for name, score in found.items() if score.missed] == ["q4/lamp-q4.gguf"]
+
+
+def test_the_size_is_that_of_the_shipped_file_in_gigabytes(export):
+    (found,) = measure("file_size", evidence_with(export=export))
+    assert (found.case, found.value) == ("lamp-q4.gguf", 1e-7)  # 100 bytes
+
+
+def test_training_time_is_that_of_the_training_and_not_of_this_run(export):
+    assert measure("training_minutes", evidence_with(export=export))[0].value == 1.5
+
+
+@pytest.mark.parametrize("metric", ["adapter_loads", "gguf_answers", "digests_match", "training_minutes"])
+def test_a_model_that_was_not_trained_here_has_no_export_to_judge(metric):
+    with pytest.raises(NotEvaluated, match="not trained in this run"):
+        measure(metric, evidence_with())
+
+
+def test_a_program_has_no_file_size():
+    with pytest.raises(NotEvaluated, match="a program was judged"):
+        measure("file_size", evidence_with())
+
+
+def test_without_an_ollama_server_nothing_is_said_about_ollama(export, monkeypatch):
+    monkeypatch.setattr("evals.models.ollama.server_version", lambda: None)
+    with pytest.raises(NotEvaluated, match=r"no Ollama server answers(.|\n)*'ollama serve'"):
+        measure("ollama_answers", evidence_with(export=export))
+
+
+@pytest.mark.parametrize(
+    ("generation", "missed"), [(Generation("created"), False), (Generation("x", stop_reason=LENGTH), True)]
+)
+def test_the_shipped_file_must_answer_every_case_in_ollama(export, tmp_path, monkeypatch, generation, missed):
+    (export.shipped_file.parent / "Modelfile").write_text("FROM ./lamp-q4.gguf\n", encoding="utf-8")
+    monkeypatch.setattr("evals.models.ollama.server_version", lambda: "0.12")
+    monkeypatch.setattr("evals.models.ollama.OllamaModel.generate", lambda self, q, tokens, log: [generation])
+    evidence = evidence_with(export=export, cases=[case_of()], store=Shelf(tmp_path))
+    (found,) = measure("ollama_answers", evidence)
+    assert (found.case, found.missed) == ("c-1", missed)

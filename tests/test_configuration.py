@@ -427,7 +427,7 @@ def test_a_task_that_does_not_exist_is_told_with_what_to_type(folder, given):
         load_task(folder / given)
     path = folder / given if given.endswith(".toml") else folder / given / "task.toml"
     assert str(caught.value).startswith(f"{path}: no task here")
-    assert "--task golden/task_api" in str(caught.value)
+    assert "--task=golden/task_api" in str(caught.value)
 
 
 def test_a_file_that_is_no_text_is_told(folder):

@@ -289,7 +289,7 @@ def test_comparing_pairs_the_answers_to_the_same_case(evidence_of):
         (requiring("adapter_loads", at_least=1), "the model was not trained in this run"),
         (requiring("file_size", at_most=5), "a program was judged, not a file"),
         (requiring("keyword_recall", at_least=1), "no case of domain can be scored by keyword_recall"),
-        (requiring(cases=("empty",), at_least=1), "no case of empty can be scored by operation_accuracy"),
+        (requiring(cases=("empty",), at_least=1), "the case set 'empty' is empty"),
     ],
     ids=lambda value: getattr(value, "metric", None),
 )

@@ -311,7 +311,7 @@ def test_a_store_below_a_regular_file_is_an_error_that_names_the_option(tmp_path
         Store(root)
     message = str(caught.value)
     assert message.startswith(f"{root}: cannot prepare the store: ")
-    assert "--store DIR" in message
+    assert "--store=DIR" in message
     assert "SEATRIAL_STORE" in message
 
 
@@ -323,7 +323,7 @@ def test_a_store_that_may_not_be_written_is_an_error_that_names_the_option(root,
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(SeatrialError, match=os.strerror(number)) as caught:
         Store(root)
-    assert "--store DIR" in str(caught.value)
+    assert "--store=DIR" in str(caught.value)
 
 
 def test_a_full_disk_while_building_names_the_option_and_keeps_what_was_built(root):
@@ -332,7 +332,7 @@ def test_a_full_disk_while_building_names_the_option_and_keeps_what_was_built(ro
         Store(root).build(step("one", no_space))
     message = str(caught.value)
     assert message.startswith(f"{root}: no space left to build one; finished artifacts are untouched")
-    assert "--store DIR" in message
+    assert "--store=DIR" in message
     assert in_hand(root) == []
     assert not Store(root).build(step("before", never)).built
     assert Store(root).build(step("one", Builder())).built
@@ -357,7 +357,7 @@ def test_a_full_disk_while_the_manifest_is_written_leaves_no_artifact(root, monk
 
 def test_a_full_disk_while_the_store_is_prepared_names_the_option(root, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", no_space)
-    with pytest.raises(SeatrialError, match=r"no space left to prepare the store(.|\n)*--store DIR"):
+    with pytest.raises(SeatrialError, match=r"no space left to prepare the store(.|\n)*--store=DIR"):
         Store(root)
 
 

@@ -24,7 +24,7 @@ SIGNS = {
 def parse_strict(text: str) -> tuple[Any, str]:
     """The JSON value that ``text`` is, and "" or why it is none. Nothing may stand around it."""
     try:
-        return json.loads(text.strip(), parse_constant=_refuse), ""
+        return json.loads(text, parse_constant=_refuse), ""
     except RecursionError:
         return None, "nested too deeply"
     except ValueError as error:

@@ -124,8 +124,20 @@ def _case(row: dict[str, Any], case_set: str, where: str, operations: tuple[str,
             where=where,
             hint=f"the task's operations: {', '.join(operations)}",
         )
+    for name, value, good in (
+        ("tags", row.get("tags", []), _texts),
+        ("reference", row.get("reference", ""), lambda value: isinstance(value, str)),
+        ("expect.arguments", expect.get("arguments", {}), lambda value: isinstance(value, dict)),
+        ("expect.contains_any", expect.get("contains_any", []), _texts),
+    ):
+        if not good(value):
+            raise SeatrialError(f"'{name}' is {value!r}", where=where)
     question = Question(identifier, _messages(row, where), row.get("reference"))
     return Case(identifier, question, case_set, where, expect, tuple(row.get("tags", ())))
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _messages(row: dict[str, Any], where: str) -> tuple[dict[str, str], ...]:

@@ -21,7 +21,8 @@ from evals.verdict import (
     Verdict,
     verdict_for,
 )
-from training.errors import SeatrialError
+from training.configuration import line_of
+from training.errors import SeatrialError, at
 from training.task import Criterion, Task
 
 MODELS = ("shipped", "base", "prompted_base")
@@ -29,15 +30,16 @@ MODELS = ("shipped", "base", "prompted_base")
 
 def check_criteria(task: Task) -> None:
     """Raise :class:`SeatrialError` for a criterion whose metric or model does not exist."""
-    where = task.folder / "task.toml"
-    for criterion in task.criteria:
+    path = task.folder / "task.toml"
+    for number, criterion in enumerate(task.criteria):
+        where = at(path, line_of(path, ("criteria", number)))
         if criterion.metric not in METRICS:
             raise SeatrialError(
                 f"criterion {criterion.id!r} names the metric {criterion.metric!r}, which does not exist",
                 where=where,
                 hint=f"metrics: {', '.join(METRICS)}",
             )
-        if METRICS[criterion.metric].judge and not criterion.cases:
+        if METRICS[criterion.metric].needs_cases and not criterion.cases:
             raise SeatrialError(
                 f"criterion {criterion.id!r} needs 'cases': {criterion.metric} scores answers",
                 where=where,

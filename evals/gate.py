@@ -56,12 +56,13 @@ def decide(
     if not required:
         absent.append("no criterion is required, so nothing was proved")
     unsure = [f"{name} INCONCLUSIVE" for name, status in found.items() if status == INCONCLUSIVE]
-    if pytest_status == FAILED and not (failed or absent or unsure):
-        failed.append("pytest failed (exit status 1), which no verdict explains")
     against = (*failed, *absent, *unsure)
     if pytest_status in PYTEST_OWN:
         stopped = f"the run was stopped (pytest exit status {pytest_status})"
         return Decision(DO_NOT_SHIP, pytest_status, (stopped, *against))
+    if pytest_status and not against:
+        unexplained = f"pytest ended with exit status {pytest_status}, which no verdict explains"
+        return Decision(DO_NOT_SHIP, FAILED, (unexplained,))
     if not against:
         return Decision(SHIP, SHIPPED, ())
     status = FAILED if failed else INCOMPLETE if absent else UNCERTAIN

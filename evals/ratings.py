@@ -32,7 +32,11 @@ def read_ratings(path: Path) -> dict[str, list[float]]:
     if not path.is_file():
         return {}
     ratings: dict[str, list[float]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SeatrialError(f"not UTF-8: {error}", where=path, hint="save it as CSV UTF-8") from None
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         if missing := NEEDED - set(reader.fieldnames or ()):
             raise SeatrialError(

@@ -72,7 +72,9 @@ def folder(tmp_path_factory):
     shutil.copytree(MINIATURE, task, ignore=shutil.ignore_patterns("__pycache__"))
     real_base = Store(default_root()).build(steps.import_base(load_recipe("smollm2-135m-cpu")))
     out = task / "recipes" / "tiny-llama"
-    subprocess.run([sys.executable, str(MINIATURE / "make_base.py"), str(real_base.path), str(out)], check=True)
+    subprocess.run(
+        [sys.executable, str(MINIATURE / "make_base.py"), str(real_base.path), str(out)], check=True
+    )
     with (task / "task.toml").open("a", encoding="utf-8") as file:
         file.write(EXPORT_CRITERIA)
     return folder
@@ -91,7 +93,9 @@ def verdict(results, name):
 def test_every_artifact_of_the_chain_is_built_and_recorded(cold):
     _, results, output = cold
     built = {artifact["step"] for artifact in results["artifacts"] if artifact["built_now"]}
-    assert {"base", "dataset", "adapter", "merged", "gguf", "quantized", "generations", "timings"} <= built, output
+    assert {"base", "dataset", "adapter", "merged", "gguf", "quantized", "generations", "timings"} <= built, (
+        output
+    )
 
 
 def test_training_moves_the_weights_and_keeps_its_history(cold):
@@ -102,7 +106,9 @@ def test_training_moves_the_weights_and_keeps_its_history(cold):
     assert any("eval_loss" in entry for entry in history)
 
 
-@pytest.mark.parametrize("name", ["SC-4.adapter", "SC-4.gguf", "SC-4.digests", "LATENCY.memory", "DATA.leakage"])
+@pytest.mark.parametrize(
+    "name", ["SC-4.adapter", "SC-4.gguf", "SC-4.digests", "LATENCY.memory", "DATA.leakage"]
+)
 def test_the_export_passes_its_own_criteria(cold, name):
     assert verdict(cold[1], name)["status"] == "PASS", cold[2]
 

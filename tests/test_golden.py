@@ -246,9 +246,7 @@ def test_expected_operation_is_one_of_the_six(row):
 )
 def test_expected_names_and_dates_are_copied_from_the_prompt(row):
     copied = [
-        value
-        for name, value in row["expect"]["arguments"].items()
-        if name not in ("priority", "status")
+        value for name, value in row["expect"]["arguments"].items() if name not in ("priority", "status")
     ]
 
     assert [value for value in copied if value not in row["prompt"]] == []
@@ -284,9 +282,7 @@ def test_every_heldout_case_has_a_reference_answer():
     assert [row["id"] for row in cases("heldout") if "reference" not in row] == []
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in all_cases() if "reference" in row], ids=lambda row: row["id"]
-)
+@pytest.mark.parametrize("row", [row for row in all_cases() if "reference" in row], ids=lambda row: row["id"])
 def test_reference_is_the_compact_answer_that_the_case_expects_in_house_style(row):
     answer = json.loads(row["reference"])
 

@@ -25,11 +25,15 @@ def model(path, context=512, slots=4):
 
 
 def ask(*prompts, reference=None):
-    return [Question(f"q{i}", ({"role": "user", "content": text},), reference) for i, text in enumerate(prompts)]
+    return [
+        Question(f"q{i}", ({"role": "user", "content": text},), reference) for i, text in enumerate(prompts)
+    ]
 
 
 def test_answers_come_in_the_order_of_the_questions_and_do_not_depend_on_the_batch(gguf, tmp_path):
-    questions = ask("Say hello.", "What is the capital of France?", "Name a colour.", "", "Count to three.", "Hi")
+    questions = ask(
+        "Say hello.", "What is the capital of France?", "Name a colour.", "", "Count to three.", "Hi"
+    )
     together = model(gguf).generate(questions, 6, tmp_path / "log")
     alone = [model(gguf, slots=1).generate([question], 6, tmp_path / "log")[0] for question in questions[1:3]]
     assert [answer.text for answer in together[1:3]] == [answer.text for answer in alone]
@@ -38,7 +42,9 @@ def test_answers_come_in_the_order_of_the_questions_and_do_not_depend_on_the_bat
 
 
 def test_an_answer_that_does_not_end_in_time_says_so(gguf, tmp_path):
-    long, short = model(gguf).generate(ask("Write a long story about a ship.", "Say ok."), 3, tmp_path / "log")
+    long, short = model(gguf).generate(
+        ask("Write a long story about a ship.", "Say ok."), 3, tmp_path / "log"
+    )
     assert (long.stop_reason, long.completion_tokens) == (LENGTH, 3)
     assert short.stop_reason in (EOS, LENGTH)
 
@@ -87,7 +93,9 @@ def test_timings_are_taken_one_at_a_time_with_the_memory_of_the_process(gguf, tm
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
 def test_a_damaged_file_is_one_clear_error_and_the_run_lives(gguf, tmp_path, damage):
     path = tmp_path / "bad.gguf"
-    path.write_bytes({"truncated": gguf.read_bytes()[:1_000_000], "empty": b"", "text": b"not a model"}[damage])
+    path.write_bytes(
+        {"truncated": gguf.read_bytes()[:1_000_000], "empty": b"", "text": b"not a model"}[damage]
+    )
     with pytest.raises(SeatrialError) as error:
         model(path).generate(ask("Say ok."), 4, tmp_path / "log")
     assert str(path) in str(error.value)

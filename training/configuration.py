@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -58,9 +58,11 @@ def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
 
 def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> SeatrialError:
     key = _dotted(item["loc"])
-    where = at(path, _line_of(text, item["loc"]))
-    if item["type"] == "missing":
+    if item["type"] == "missing":  # where it should be: the line of its table
+        where = at(path, _line_of(text, item["loc"][:-1]))
         return SeatrialError(f"'{key}' is missing", where=where, hint=f"add the key {item['loc'][-1]!r}")
+    cause = item.get("ctx", {}).get("error")
+    where = at(path, _line_of(text, (*item["loc"], *getattr(cause, "location", ()))))
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, item["loc"][:-1])
         close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
@@ -69,6 +71,8 @@ def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> 
             f"unknown key '{key}'", where=where, hint=f"{guess}allowed here: {', '.join(known)}"
         )
     message = item["msg"].removeprefix("Value error, ")
+    if not item["loc"]:  # a rule about the whole file: its text says what and where
+        return SeatrialError(message, where=where)
     return SeatrialError(f"'{key}' = {item['input']!r}: {message}", where=where)
 
 
@@ -81,13 +85,27 @@ def _known_keys(model: type[Config], location: Sequence[str | int]) -> list[str]
     """The keys that are allowed at ``location``: walks lists and dicts of tables down from ``model``."""
     current: Any = model
     for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel) and isinstance(part, str):
-            current = current.model_fields[part].annotation if part in current.model_fields else None
-        while (arguments := getattr(current, "__args__", ())) and not isinstance(current, type(Config)):
-            current = arguments[-1] if arguments[-1] is not type(None) else arguments[0]
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
+            current = fields.get(str(part))
+        else:  # the tables of a list or of a table of tables
+            current = next((a for a in reversed(get_args(current)) if a not in (..., type(None))), None)
     if isinstance(current, type) and issubclass(current, BaseModel):
         return sorted(field.alias or name for name, field in current.model_fields.items())
     return []
+
+
+class Misplaced(ValueError):
+    """A rule that needs the whole file was broken at ``location``."""
+
+    def __init__(self, message: str, *location: str | int) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+def line_of(path: Path, location: Sequence[str | int]) -> int | None:
+    """The line of a key in a TOML file, as well as it can be told."""
+    return _line_of(path.read_text(encoding="utf-8"), location)
 
 
 def _line_of(text: str, location: Sequence[str | int]) -> int | None:

@@ -42,6 +42,8 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
                 where=at(path, number),
                 hint="a JSONL file holds one JSON object per line",
             ) from None
+        except (ValueError, RecursionError) as error:  # too many digits, nested too deeply
+            raise SeatrialError(f"not valid JSON: {error}", where=at(path, number)) from None
         if not isinstance(row, dict):
             raise SeatrialError(
                 f"a {type(row).__name__} where a JSON object is expected", where=at(path, number)
@@ -65,7 +67,7 @@ def read_sharegpt(path: Path) -> list[list[Message]]:
         messages = []
         for turn in turns:
             role = turn.get("from") if isinstance(turn, dict) else None
-            if role not in ROLES or not isinstance(turn.get("value"), str):
+            if not isinstance(role, str) or role not in ROLES or not isinstance(turn.get("value"), str):
                 raise SeatrialError(
                     f"a turn is {turn!r}",
                     where=where,

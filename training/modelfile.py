@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.errors import SeatrialError
+
 
 @dataclass(frozen=True)
 class ChatFormat:
@@ -51,6 +53,8 @@ def chat_format(jinja_template: str) -> ChatFormat | None:
 
 def modelfile(gguf: Path, system: str, decoding: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The Modelfile's text, which names ``gguf`` by its file name, and facts for the manifest."""
+    if '"""' in system:
+        raise SeatrialError('the system prompt holds """, which no Modelfile can', where="[prompts] system")
     jinja = read_metadata(gguf).get("tokenizer.chat_template", "")
     known = chat_format(jinja)
     lines = [f"FROM ./{gguf.name}"]

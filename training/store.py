@@ -141,7 +141,7 @@ class Store:
         artifact = self._find(step)
         if artifact is None:
             with FileLock(self.root / "locks" / f"{step.key}.lock"):
-                artifact = self._find(step)  # another process may have built it while we waited
+                artifact = self._find(step, tell=True)  # another process may have built it while we waited
                 if artifact is None:
                     try:
                         with self._machine_for(step):
@@ -152,16 +152,18 @@ class Store:
         self._verified[step.key] = artifact
         return artifact
 
-    def _find(self, step: Step) -> Artifact | None:
+    def _find(self, step: Step, tell: bool = False) -> Artifact | None:
         folder = self.root / step.name / step.key
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            digests = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        for name, entry in manifest["files"].items():
+        for name, digest in digests.items():
             path = folder / name
-            if not path.is_file() or file_digest(path) != entry["sha256"]:
-                self.progress.say(f"{path} is damaged (its digest changed): building {step.name} again")
+            if not path.is_file() or file_digest(path) != digest:
+                if tell:
+                    self.progress.say(f"{path} is damaged (its digest changed): building {step.name} again")
                 return None
         return Artifact(folder, manifest)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from training.configuration import Config, read_toml
+from training.configuration import Config, Misplaced, read_toml
 from training.errors import SeatrialError
 
 SHIPPED = "shipped"
@@ -119,15 +119,18 @@ class Task(Config):
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         seen: set[str] = set()
-        for criterion in self.criteria:
+        for number, criterion in enumerate(self.criteria):
             if criterion.id in seen:
-                raise ValueError(f"criterion id {criterion.id!r} is used twice")
+                raise Misplaced(f"criterion id {criterion.id!r} is used twice", "criteria", number, "id")
             seen.add(criterion.id)
             unknown = [name for name in criterion.cases if name not in self.case_sets]
             if unknown:
-                raise ValueError(
+                raise Misplaced(
                     f"criterion {criterion.id!r} names the case set {unknown[0]!r}; "
-                    f"there are: {', '.join(self.case_sets)}"
+                    f"there are: {', '.join(self.case_sets)}",
+                    "criteria",
+                    number,
+                    "cases",
                 )
         if not any(criterion.required for criterion in self.criteria):
             raise ValueError("no criterion is required, so anything would ship")

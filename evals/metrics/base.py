@@ -49,7 +49,8 @@ Estimator = Callable[[Sequence[Score], Criterion], Estimate]
 class Metric:
     """A named measurement: how to score, how to estimate, in which unit, and which direction is better.
 
-    ``judge`` is there for metrics of single answers; per-case tests call it, too.
+    ``judge`` is there for metrics of single answers; per-case tests call it, too. ``needs_cases`` is false
+    for what is measured of files and processes.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Metric:
     measure: Measure
     estimate: Estimator
     judge: Judge | None = None
+    needs_cases: bool = True
 
 
 def share(scores: Sequence[Score], criterion: Criterion) -> Estimate:

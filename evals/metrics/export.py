@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from evals.metrics.base import Measure, Metric, NotEvaluated, Score, only, share
+from evals.metrics.base import Estimator, Measure, Metric, NotEvaluated, Score, only, share
 from evals.models import EOS, Generation
 from training.errors import SeatrialError
 from training.store import file_digest
@@ -66,7 +66,8 @@ def _digests_match(evidence: Evidence, criterion: Criterion) -> list[Score]:
     exported = {"adapter": evidence.export.adapter, **evidence.export.files}
     for kind, artifact in exported.items():
         for name, recorded in artifact.manifest["files"].items():
-            found = file_digest(artifact.path / name)
+            path = artifact.path / name
+            found = file_digest(path) if path.is_file() else "no such file"
             same = found == recorded["sha256"]
             reason = "" if same else "the file changed after it was recorded"
             scores.append(Score(f"{kind}/{name}", float(same), not same, reason, recorded["sha256"], found))
@@ -116,22 +117,38 @@ def _answering(name: str, answers: list[Generation]) -> Score:
     return Score(name, float(not bad), bool(bad), reason, "answers that end by themselves", actual.text)
 
 
-adapter_loads = Metric(
+def _of_files(name: str, about: str, unit: str, better: str, measure: Measure, estimate: Estimator) -> Metric:
+    return Metric(name, about, unit, better, measure, estimate, needs_cases=False)
+
+
+adapter_loads = _of_files(
     "adapter_loads", "1 if plain peft loads the adapter and it answers", "", "higher", _adapter_loads, only
 )
-gguf_answers = Metric(
-    "gguf_answers", "Share of GGUF files that load and answer in llama.cpp", "share", "higher",
-    _gguf_answers, share,
-)  # fmt: skip
-digests_match = Metric(
-    "digests_match", "Share of exported files with the recorded SHA-256", "share", "higher",
-    _digests_match, share,
-)  # fmt: skip
-file_size = Metric("file_size", "Size of the shipped file", "GB", "lower", _file_size, only)
-ollama_answers = Metric(
-    "ollama_answers", "Share of cases that the shipped file answers in Ollama", "share", "higher",
-    _ollama_answers, share,
-)  # fmt: skip
-training_minutes = Metric(
+gguf_answers = _of_files(
+    "gguf_answers",
+    "Share of GGUF files that load and answer in llama.cpp",
+    "share",
+    "higher",
+    _gguf_answers,
+    share,
+)
+digests_match = _of_files(
+    "digests_match",
+    "Share of exported files with the recorded SHA-256",
+    "share",
+    "higher",
+    _digests_match,
+    share,
+)
+file_size = _of_files("file_size", "Size of the shipped file", "GB", "lower", _file_size, only)
+training_minutes = _of_files(
     "training_minutes", "Minutes that training took when it was run", "min", "lower", _training_minutes, only
+)
+ollama_answers = Metric(
+    "ollama_answers",
+    "Share of cases that the shipped file answers in Ollama",
+    "share",
+    "higher",
+    _ollama_answers,
+    share,
 )

@@ -54,5 +54,11 @@ tokens_per_second = _timed(
     "tokens_per_second", "Tokens per second after the first token", "tokens/s", "higher", _speed, average
 )
 peak_memory = Metric(
-    "peak_memory", "Peak resident memory of the runtime process", "GB", "lower", _peak_memory, only
+    "peak_memory",
+    "Peak resident memory of the runtime process",
+    "GB",
+    "lower",
+    _peak_memory,
+    only,
+    needs_cases=False,
 )

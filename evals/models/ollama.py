@@ -76,9 +76,10 @@ class OllamaModel:
 
 def read_modelfile(text: str) -> dict[str, Any]:
     """Template, system prompt and parameters of a Modelfile, as Ollama's create endpoint takes them."""
-    blocks = dict(re.findall(r'^(TEMPLATE|SYSTEM) """(.*?)"""', text, re.DOTALL | re.MULTILINE))
+    blocks = dict(re.findall(r'^(TEMPLATE|SYSTEM) """(.*?)"""$', text, re.DOTALL | re.MULTILINE))
     parameters: dict[str, Any] = {}
-    for name, value in re.findall(r"^PARAMETER (\S+) (.+)$", text, re.MULTILINE):
+    rest = re.sub(r'^(TEMPLATE|SYSTEM) """(.*?)"""$', "", text, flags=re.DOTALL | re.MULTILINE)
+    for name, value in re.findall(r"^PARAMETER (\S+) (.+)$", rest, re.MULTILINE):
         if name == "stop":
             parameters.setdefault("stop", []).append(value.strip('"'))
         else:

@@ -11,12 +11,36 @@ REPLY = {
 }
 TRAIN = {
     "on": ["switch it on", "light please", "make it bright", "on now", "I want light", "turn on the lamp"],
-    "off": ["switch it off", "dark please", "make it dark", "off now", "I want to sleep", "turn off the lamp"],
-    "none": ["hello there", "how are you", "what is your name", "tell me a joke", "good morning", "thank you"],
+    "off": [
+        "switch it off",
+        "dark please",
+        "make it dark",
+        "off now",
+        "I want to sleep",
+        "turn off the lamp",
+    ],
+    "none": [
+        "hello there",
+        "how are you",
+        "what is your name",
+        "tell me a joke",
+        "good morning",
+        "thank you",
+    ],
 }
 DOMAIN = {
-    "on": ["please put the lamp on", "lamp on, quickly", "could you light the lamp for me", "on with the lamp"],
-    "off": ["please put the lamp off", "lamp off, quickly", "could you darken this room", "off with the lamp"],
+    "on": [
+        "please put the lamp on",
+        "lamp on, quickly",
+        "could you light the lamp for me",
+        "on with the lamp",
+    ],
+    "off": [
+        "please put the lamp off",
+        "lamp off, quickly",
+        "could you darken this room",
+        "off with the lamp",
+    ],
     "none": ["who won the match", "what does milk cost today"],
 }
 HELDOUT = {"on": ["lamp to on"], "off": ["lamp to off"], "none": ["any news from town"]}

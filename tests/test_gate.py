@@ -40,6 +40,7 @@ RED = {
     "curt": {"SC-2"},
     "foreign-terms": {"SC-2"},
     "empty": {"SC-1", "SC-2", "SC-3.operations", "SCHEMA.parses", "SCHEMA.valid", "LAMP"},
+    "hostile": {"SC-1", "SC-2", "SC-3.operations", "SCHEMA.parses", "SCHEMA.valid", "LAMP"},
 }
 PLUGIN = """
 import pytest

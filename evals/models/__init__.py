@@ -34,6 +34,11 @@ class Generation:
         return asdict(self)
 
 
+def encodable(text: str) -> str:
+    """``text`` without lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """Negative log-likelihood (natural logarithm, summed) of a reference answer and its token count."""

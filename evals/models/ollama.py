@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.models import EOS, ERROR, LENGTH, Generation, Question
+from evals.models import EOS, ERROR, LENGTH, Generation, Question, encodable
 
 
 def server_version() -> str | None:
@@ -66,7 +66,7 @@ class OllamaModel:
         except ResponseError as error:
             return Generation(text="", stop_reason=ERROR, error=f"Ollama: {error.error}")
         return Generation(
-            text=answer.message.content or "",
+            text=encodable(answer.message.content or ""),
             prompt_tokens=answer.prompt_eval_count or 0,
             completion_tokens=answer.eval_count or 0,
             stop_reason=EOS if answer.done_reason == "stop" else LENGTH,

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.models import EOS, ERROR, LENGTH, Generation, Question
+from evals.models import EOS, ERROR, LENGTH, Generation, Question, encodable
 from training.errors import SeatrialError
 
 TIMEOUT = 600.0
@@ -83,7 +83,9 @@ class ProgramModel:
             stop = answer.get("stop_reason", EOS)
             if stop not in (EOS, LENGTH, ERROR):
                 raise ValueError(f"stop_reason {stop!r}")
-            return Generation(str(answer["text"]), 0, int(answer.get("completion_tokens", 0)), stop)
+            return Generation(
+                encodable(str(answer["text"])), 0, int(answer.get("completion_tokens", 0)), stop
+            )
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise SeatrialError(
                 f"the program wrote {line[:120]!r} ({type(error).__name__}: {error})",

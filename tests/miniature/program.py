@@ -23,6 +23,7 @@ FAULTS = (
     "too-few-lines",
     "crash",
     "garbage-line",
+    "hostile",
 )
 BRIGHT, DARK = (" on", "light"), ("off", "darken")
 REPLY = {
@@ -64,6 +65,8 @@ def answer(prompt: str, fault: str) -> dict[str, object]:
     if fault == "loops":
         value["reply"] = "The lamp is on. " * 9
         text = json.dumps(value)
+    if fault == "hostile":
+        text = "\ud800\x00\u202e<script>{{7*7}}</script>"
     if fault == "empty":
         text = ""
     return {"text": text, "stop_reason": "length" if fault == "never-stops" else "eos"}

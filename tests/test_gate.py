@@ -205,7 +205,7 @@ def test_an_empty_case_file_is_incomplete(gate):
     run = gate()
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert {"SC-1", "SC-2", "SC-3.operations", "LAMP"} <= run.with_status("NOT EVALUATED")
-    assert "no case of domain can be scored" in against(run, "SC-1")
+    assert "the case set 'domain' is empty" in against(run, "SC-1")
 
 
 def test_a_criterion_that_is_not_required_may_go_unevaluated(perfect):

@@ -206,7 +206,7 @@ def test_a_store_that_cannot_be_written_is_one_error(gate):
         (
             'metric = "json_parse"',
             'metric = "jsonparse"',
-            "*task.toml: *the metric 'jsonparse'*does not exist",
+            "*task.toml:*the metric 'jsonparse'*does not exist",
         ),
         ('recipe = "tiny-llama"', 'recipe = "small"', "*there is no recipe 'small'"),
         ('file = "cases/heldout.jsonl"', 'file = "held.jsonl"', "*held.jsonl: this file does not exist"),

@@ -277,7 +277,7 @@ def test_needs_neither_pytest_nor_torch() -> None:
 MISTAKES = {
     "unknown slot": (
         "update.toml",
-        "Put {ref} on {day} instead.",
+        "Postpone {ref} until {due}.",
         "Put {ref} on {dya} instead.",
         ["phrasings.bare[", "'dya'", "allowed: do,", "day"],
     ),

@@ -45,7 +45,7 @@ def find_object(text: str) -> dict[str, Any] | None:
 
 
 def detect_operation(text: str, operations: tuple[str, ...], none: str) -> tuple[str, str]:
-    """The operation of an answer and where it was read, ``json`` or ``words``; ``none`` if nothing is said."""
+    """The operation of an answer and where it was read (``json`` or ``words``); ``none`` if it names none."""
     found = find_object(text)
     if found is not None and isinstance(found.get("operation"), str):
         return found["operation"].strip().lower(), "json"  # an unknown name is right for no case

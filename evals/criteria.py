@@ -7,9 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from evals import stats
-from evals.evidence import Evidence
+from evals.evidence import Evidence, NotEvaluated
 from evals.metrics import METRICS, Metric, Score
-from evals.metrics.base import NotEvaluated
 from evals.stats import Comparison
 from evals.verdict import (
     FAIL,

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from evals.cases import Case
-from evals.metrics.base import NotEvaluated
 from evals.models import Generation, Likelihood, Model, Question, ScoringModel
 from training.progress import Progress
 from training.recipe import Recipe
 from training.store import Artifact, Step, Store
 from training.task import Task
+
+
+class NotEvaluated(Exception):
+    """What a metric needs is not there; the reason goes into the verdict."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from evals.answer import detect_operation, find_object, parse_strict
 from evals.cases import Case
 from evals.evidence import Evidence, Export, TimedAnswers
 from evals.metrics import METRICS
-from evals.metrics.base import NotEvaluated
+from evals.evidence import NotEvaluated
 from evals.metrics.rating import rubric
 from evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question
 from evals.ratings import answer_digest

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evals.answer import find_object
 from evals.cases import Case
+from evals.evidence import Evidence
 from evals.metrics.base import Score, per_answer, scored
 from evals.models import Generation
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 
 @per_answer()

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from evals import stats
 from evals.cases import Case
+from evals.evidence import Evidence
 from evals.models import Generation
 from evals.stats import Estimate
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
-
-
-class NotEvaluated(Exception):
-    """What a metric needs is not there; the reason goes into the verdict."""
 
 
 @dataclass(frozen=True)

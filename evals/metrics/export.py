@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from evals.metrics.base import Estimator, Measure, Metric, NotEvaluated, Score, only, share
+from evals.evidence import Evidence, NotEvaluated
+from evals.metrics.base import Estimator, Measure, Metric, Score, only, share
 from evals.models import EOS, Generation
 from training.errors import SeatrialError
 from training.store import file_digest
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 PROBES = 3  # questions that show that a file answers
 

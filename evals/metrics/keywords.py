@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from evals.cases import Case
+from evals.evidence import Evidence
 from evals.metrics.base import Score, per_answer, scored
 from evals.models import Generation
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 
 @per_answer()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from evals.evidence import Evidence
 from evals.metrics.base import Estimator, Metric, Score, average, only, percentile
 from evals.models import Generation
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 
 def _timed(

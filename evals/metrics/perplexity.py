@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from evals import stats
-from evals.metrics.base import Metric, NotEvaluated, Score
+from evals.evidence import Evidence, NotEvaluated
+from evals.metrics.base import Metric, Score
 from evals.stats import Estimate
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 
 def _measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evals.answer import parse_strict
 from evals.cases import Case
+from evals.evidence import Evidence
 from evals.metrics.base import Score, average, per_answer, scored
 from evals.models import Generation
 from evals.ratings import answer_digest
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 GOOD = 4.0  # an answer rated below this is listed as missed
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from evals.answer import find_object
 from evals.cases import Case
+from evals.evidence import Evidence
 from evals.metrics.base import Score, average, per_answer, scored
 from evals.models import Generation
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 
 @per_answer(unit="ROUGE-L F1", estimate=average)

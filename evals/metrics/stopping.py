@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from evals.cases import Case
+from evals.evidence import Evidence
 from evals.metrics.base import Score, per_answer, scored
 from evals.models import EOS, Generation
 from training.task import Criterion
-
-if TYPE_CHECKING:
-    from evals.evidence import Evidence
 
 LOOP = re.compile(r"(\S.{7,}?)\1{2,}", re.DOTALL)  # at least 8 characters, three times in a row
 STUTTER = re.compile(r"(\S{1,7}\s?)\1{9,}", re.DOTALL)  # something short, ten times in a row

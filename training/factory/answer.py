@@ -59,10 +59,15 @@ def speakable(text: str) -> str:
 
 
 def encode(operation: str, arguments: dict[str, str], reply: str) -> str:
-    """The answer as the model has to write it."""
+    """The answer as the model has to write it.
+
+    Double quotes inside a name become single ones, in the arguments as in the reply: a small model copies
+    one form twice more surely than it escapes one and rewrites the other.
+    """
+    values = {key: value.replace('"', "'") for key, value in arguments.items()}
     answer = {
         "operation": operation,
-        "arguments": ordered(operation, arguments),
+        "arguments": ordered(operation, values),
         "reply": speakable(reply),
     }
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))

@@ -36,7 +36,7 @@ def leakage(task: Task, cases: Mapping[str, Sequence[Case]]) -> Verdict:
     hits = [0.0 if case.id in {miss.case for miss in misses} else 1.0 for case in checked]
     measured = None
     if hits:
-        share = stats.proportion(hits, 0.95)
+        share = stats.counted(hits)
         measured = Measured("training data", share.value, share.low, share.high, share.n, share.method)
     return Verdict(
         criterion=LEAKAGE,

@@ -73,6 +73,11 @@ def percentile(values: Sequence[float], rank: float, confidence: float) -> Estim
     return Estimate(float(np.percentile(values, rank)), low, high, len(values), "bootstrap")
 
 
+def counted(values: Sequence[float]) -> Estimate:
+    """Share of ones where all there is was counted: nothing was sampled, so there is no interval."""
+    return Estimate(sum(values) / len(values), None, None, len(values), "all counted")
+
+
 def single(value: float) -> Estimate:
     """One measured value: nothing was sampled, so there is no interval."""
     return Estimate(value, None, None, 1, "measured once")

@@ -61,6 +61,11 @@ def share(scores: Sequence[Score], criterion: Criterion) -> Estimate:
     return stats.proportion([score.value for score in scores], criterion.confidence)
 
 
+def counted(scores: Sequence[Score], criterion: Criterion) -> Estimate:
+    """Share of ones among all there are."""
+    return stats.counted([score.value for score in scores])
+
+
 def average(scores: Sequence[Score], criterion: Criterion) -> Estimate:
     """Mean with a bootstrap interval."""
     return stats.mean([score.value for score in scores], criterion.confidence)

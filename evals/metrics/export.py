@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from evals.evidence import Evidence, NotEvaluated
-from evals.metrics.base import Estimator, Measure, Metric, Score, only, share
+from evals.metrics.base import Estimator, Measure, Metric, Score, counted, only, share
 from evals.models import EOS, Generation
 from training.errors import SeatrialError
 from training.store import file_digest
@@ -127,7 +127,7 @@ gguf_answers = _of_files(
     "share",
     "higher",
     _gguf_answers,
-    share,
+    counted,
 )
 digests_match = _of_files(
     "digests_match",
@@ -135,7 +135,7 @@ digests_match = _of_files(
     "share",
     "higher",
     _digests_match,
-    share,
+    counted,
 )
 file_size = _of_files("file_size", "Size of the shipped file", "GB", "lower", _file_size, only)
 training_minutes = _of_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,14 +28,15 @@ class LlamaCppModel:
 
     def __init__(self, name: str, path: Path, sha256: str, system: str, context: int, slots: int = 8) -> None:
         self.name, self.path, self.system = name, path, system
-        self._load = {"op": "load", "path": str(path), "context": context, "slots": slots}
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        settings = {"context": context, "slots": slots, "threads": threads}
+        self._load = {"op": "load", "path": str(path), **settings}
         self.identity: Mapping[str, Any] = {
             "runtime": "llama.cpp",
             "llama_cpp_python": version("llama-cpp-python"),
             "file_sha256": sha256,
             "system": system,
-            "context": context,
-            "slots": slots,
+            **settings,
             "flash_attention": False,
         }
 

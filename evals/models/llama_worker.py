@@ -43,7 +43,7 @@ class Slot:
 class Engine:
     """One GGUF file with one context."""
 
-    def __init__(self, path: str, context: int, slots: int) -> None:
+    def __init__(self, path: str, context: int, slots: int, threads: int) -> None:
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         self.model = lib.llama_model_load_from_file(path.encode(), params)
@@ -57,6 +57,7 @@ class Engine:
         options.n_batch = options.n_ubatch = BATCH
         options.n_seq_max = slots + 1  # sequence 0 holds the shared prefix
         options.kv_unified = True
+        options.n_threads = options.n_threads_batch = threads
         # llama.cpp's flash attention on a CPU shifts log-likelihoods by a few percent: leave it off.
         options.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.cells, self.slots = options.n_ctx, slots
@@ -254,7 +255,7 @@ class Worker:
 
     def handle(self, request: dict[str, Any], send: Callable[..., None]) -> Any:
         if request["op"] == "load":
-            self.engine = Engine(request["path"], request["context"], request["slots"])
+            self.engine = Engine(request["path"], request["context"], request["slots"], request["threads"])
             return {"context": self.engine.context}
         engine = self.engine
         assert engine is not None, "load comes first"

@@ -97,7 +97,7 @@ Names, titles and dates are copied from the request; double quotes inside them b
   dealt to the slots by chance with a fixed seed.
 - Not a sample of real traffic: the shares of operations and kinds are chosen for training.
 - Not for judging: the evaluation cases in `golden/` were written apart from it.
-  The seeds were revised twice after a trained model was examined: its misses were known by
+  The seeds were revised several times after a trained model was examined: its misses were known by
   kind, not by question, so a later result on the same questions is somewhat flattered.
 - Not multi-turn, and not fit for requests that name several tasks at once.
 """

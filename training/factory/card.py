@@ -97,7 +97,9 @@ Names, titles and dates are copied from the request; double quotes inside them b
   dealt to the slots by chance with a fixed seed.
 - Not a sample of real traffic: the shares of operations and kinds are chosen for training.
 - Not for judging: the evaluation cases in `golden/` were written apart from it.
-  The seeds were revised several times after a trained model was examined: its misses were known by
-  kind, not by question, so a later result on the same questions is somewhat flattered.
+  The seeds were then revised several times after a trained model was examined: at first its misses
+  were known by kind only, later with the missed questions in view. None was copied, and a test
+  keeps near copies out, but a result on the same questions, the development cases above all, is
+  flattered by it.
 - Not multi-turn, and not fit for requests that name several tasks at once.
 """

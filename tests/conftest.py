@@ -27,6 +27,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MINIATURE = REPOSITORY / "tests" / "miniature"
 HEAVY = "pytest pydantic jsonschema jinja2 scipy.stats matplotlib.figure matplotlib.backends.backend_svg"
 TIMEOUT = 120.0  # seconds; a run takes about one
+# pytest prints whole messages in its summary where it sees CI; the others turn colours on or off.
+CHANGES_OUTPUT = {"CI", "BUILD_NUMBER", "FORCE_COLOR", "NO_COLOR", "PY_COLORS"}
 QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # plugins that cost time and add nothing
 
 
@@ -167,9 +169,11 @@ def _pytest(arguments: list[str], folder: Path, output: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what an outer pytest or the user's own settings would change in a run."""
+    """Ours, without what an outer pytest, the user's own settings or a CI service would change in a run."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SEATRIAL_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "SEATRIAL_")) and name not in CHANGES_OUTPUT
     }
     return {**kept, "COLUMNS": "100"}
 

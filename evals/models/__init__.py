@@ -73,7 +73,9 @@ class Model(Protocol):
     """
 
     name: str
-    identity: Mapping[str, Any]
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]: ...
 

@@ -57,6 +57,14 @@ class LlamaCppModel:
         result = self._ask(request, log)
         return Timings([Generation(**answer) for answer in result["answers"]], result["peak_memory"])
 
+    def inspect(self, texts: Sequence[str], conversations: Sequence[Any], log: Path) -> Any:
+        """How the file tokenises texts and renders conversations (None: its template refuses one)."""
+        return self._ask({"op": "inspect", "texts": texts, "conversations": conversations}, log)
+
+    def diverge(self, rows: Sequence[Any], reference: Path, log: Path) -> Any:
+        """Divergence of each row's answer tokens from log-probabilities in a .npy file; see the worker."""
+        return self._ask({"op": "diverge", "rows": rows, "reference": str(reference)}, log)
+
     def _prompts(self, questions: Sequence[Question]) -> list[list[Message]]:
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [[*system, *question.messages] for question in questions]

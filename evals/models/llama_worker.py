@@ -1,18 +1,20 @@
 """The llama.cpp process: ``python -m evals.models.llama_worker`` reads requests, one JSON object a line.
 
 ``load`` opens a GGUF file; ``generate`` answers prompts greedily, several at a time; ``score`` gives the
-likelihood of reference answers; ``time`` answers one at a time and measures. Prompts are rendered with
-the file's own chat template and tokenised by llama.cpp, so what is judged is the file. Batches are filled
-in a fixed order, so equal requests to equal files give equal answers on one machine.
+likelihood of reference answers; ``time`` answers one at a time and measures; ``inspect`` shows how the file
+renders and tokenises; ``diverge`` compares its next-token distributions with recorded ones. Prompts are
+rendered with the file's own chat template and tokenised by llama.cpp, so what is judged is the file.
+Batches are filled in a fixed order, so equal requests to equal files give equal answers on one machine.
 """
 
 from __future__ import annotations
 
 import ctypes
 import resource
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +92,8 @@ class Engine:
         """Tokens of a rendered prompt; BOS as the file asks for, unless the template wrote it already."""
         text = self.render(messages)
         tokens = self.tokenize(text, add_special=True)
-        if len(tokens) > 1 and tokens[0] == tokens[1] == lib.llama_vocab_bos(self.vocab):
+        added = lib.llama_vocab_get_add_bos(self.vocab)
+        if added and len(tokens) > 1 and tokens[0] == tokens[1] == lib.llama_vocab_bos(self.vocab):
             tokens = tokens[1:]
         return tokens
 
@@ -222,20 +225,75 @@ class Engine:
         prompt = self.prompt_tokens(messages)
         answer = self.tokenize(whole_text[len(prompt_text) :].rstrip("\n"), add_special=False)
         tokens = prompt + answer
+        total = sum(
+            -_log_softmax(logits)[token]
+            for logits, token in zip(self.predictions(tokens, len(answer)), answer, strict=True)
+        )
+        return {"nll": float(total), "tokens": len(answer)}
+
+    def predictions(self, tokens: list[int], last: int) -> Iterator[np.ndarray]:
+        """Logits, each of shape (vocabulary,), from which the ``last`` tokens of a sequence are predicted."""
         if len(tokens) > self.context:
             raise SeatrialError(f"a row of {len(tokens)} tokens is longer than the context {self.context}")
         self.clear()
-        total = 0.0
-        first = len(prompt) - 1  # the logits of position i predict token i + 1
+        first = len(tokens) - last - 1  # the logits of position i predict token i + 1
         for start in range(0, len(tokens) - 1, BATCH):
             part = tokens[start : min(start + BATCH, len(tokens) - 1)]
-            self.decode([(t, start + i, 1, start + i >= first) for i, t in enumerate(part)])
+            self.decode([(token, start + i, 1, start + i >= first) for i, token in enumerate(part)])
             for i in range(len(part)):
                 if start + i >= first:
-                    logits = self.logits(i).astype(np.float64)
-                    top = logits.max()
-                    total += top + np.log(np.exp(logits - top).sum()) - logits[tokens[start + i + 1]]
-        return {"nll": float(total), "tokens": len(answer)}
+                    yield self.logits(i).astype(np.float64)
+
+    def inspect(self, texts: list[str], conversations: list[list[dict[str, str]]]) -> dict[str, Any]:
+        """Token ids of texts, of "a" as a whole prompt, and rendered conversations with their ids."""
+        rendered: list[str | None] = []
+        prompts: list[list[int] | None] = []
+        for messages in conversations:
+            try:
+                rendered.append(self.render(messages))
+                prompts.append(self.prompt_tokens(messages))
+            except Exception as error:  # whatever a template raises: it refuses this conversation
+                print(f"the template refuses {messages}: {error}", file=sys.stderr)
+                rendered.append(None)
+                prompts.append(None)
+        return {
+            "texts": [self.tokenize(text, add_special=False) for text in texts],
+            "special": self.tokenize("a", add_special=True),
+            "rendered": rendered,
+            "prompts": prompts,
+        }
+
+    def diverge(self, rows: list[dict[str, Any]], reference: str) -> list[dict[str, list[float]]]:
+        """Per answer token of each row: KL(reference || file) in nats, whether both have the same most
+        likely token, and the negative log-likelihood of the answer's token.
+
+        ``reference`` is a .npy file of log-probabilities, shape (all answer tokens, vocabulary).
+        """
+        known = np.load(reference, mmap_mode="r")
+        if known.shape[1] > self.vocab_size:
+            raise SeatrialError(
+                f"the file has {self.vocab_size} tokens in its vocabulary, the trained model {known.shape[1]}"
+            )
+        found, at = [], 0
+        for row in rows:
+            kl, top, nll = [], [], []
+            for logits, token in zip(
+                self.predictions(row["ids"], row["answer"]), row["ids"][-row["answer"] :], strict=True
+            ):
+                trained = known[at].astype(np.float64)
+                own = _log_softmax(logits[: len(trained)])
+                kl.append(max(0.0, float(np.sum(np.exp(trained) * (trained - own)))))
+                top.append(float(np.argmax(trained) == np.argmax(own)))
+                nll.append(float(-own[token]))
+                at += 1
+            found.append({"kl": kl, "top1": top, "nll": nll})
+        return found
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    top = logits.max()
+    shifted: np.ndarray = logits - (top + np.log(np.exp(logits - top).sum()))
+    return shifted
 
 
 def _refused(prompt: list[int], context: int, max_tokens: int) -> dict[str, Any]:
@@ -262,6 +320,10 @@ class Worker:
         if request["op"] == "score":
             pairs = zip(request["prompts"], request["references"], strict=True)
             return [engine.likelihood(messages, reference) for messages, reference in pairs]
+        if request["op"] == "inspect":
+            return engine.inspect(request["texts"], request["conversations"])
+        if request["op"] == "diverge":
+            return engine.diverge(request["rows"], request["reference"])
         prompts = [engine.prompt_tokens(messages) for messages in request["prompts"]]
         if request["op"] == "generate":
             return engine.answer(prompts, request["max_tokens"], engine.slots)

@@ -1,36 +1,45 @@
-"""The shipped file in an Ollama server that is already running, through the official client.
+"""The shipped file in Ollama, through the official client.
 
 The model is created from the file with the project's own Modelfile and removed afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.models import EOS, ERROR, LENGTH, Generation, Question, encodable
+import httpx
+from ollama import Client, ResponseError
+
+from evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
+from evals.models.ollama_server import find, last_lines, version_of
+from training.errors import SeatrialError
+
+GONE = (httpx.HTTPError, ConnectionError)  # what the client raises when a server does not answer
 
 
-def server_version() -> str | None:
-    """The version of the Ollama server that answers, or None within about two seconds."""
-    import httpx
-    from ollama import Client
-
-    try:
-        answer = Client(timeout=2.0)._client.get("/api/version")
-        return str(answer.json()["version"])
-    except (httpx.HTTPError, ConnectionError, ValueError, KeyError):
-        return None
+def available() -> tuple[str | None, str]:
+    """The version of the Ollama that would answer, or None and why there is none; within some seconds."""
+    server, reason = find()
+    return (server.version if server else None), reason
 
 
 class OllamaModel:
-    """A GGUF file created in Ollama from a Modelfile's template, stop strings and system prompt."""
+    """A GGUF file created in Ollama from a Modelfile's template, stop strings and system prompt.
+
+    Args:
+        name: the model's role.
+        path: the GGUF file; ``sha256`` is its digest.
+        modelfile: the Modelfile's text.
+        version: what :func:`available` gave; no other version may answer.
+    """
 
     def __init__(self, name: str, path: Path, sha256: str, modelfile: str, version: str) -> None:
-        self.name, self.path, self.sha256 = name, path, sha256
+        self.name, self.path, self.sha256, self.version = name, path, sha256, version
         self.settings = read_modelfile(modelfile)
         self.identity: Mapping[str, Any] = {
             "runtime": "ollama",
@@ -40,38 +49,95 @@ class OllamaModel:
         }
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
-        from ollama import Client
+        """Answers in the order of ``questions``, asked one at a time."""
+        with self._created(log) as (client, model):
+            return [_answer(client, model, question, max_tokens) for question in questions]
 
-        client = Client(timeout=600.0)
-        created = f"seatrial-{uuid.uuid4().hex[:12]}"
-        client.create_blob(self.path)
-        client.create(
-            created,
-            files={self.path.name: f"sha256:{self.sha256}"},
-            template=self.settings["template"],
-            system=self.settings["system"],
-            parameters=self.settings["parameters"],
-        )
+    def render(self, conversations: Sequence[Sequence[Message]], log: Path) -> list[str]:
+        """The prompts that Ollama makes of ``conversations``, which are sent as they are.
+
+        Ollama itself puts the Modelfile's system prompt before a conversation that begins without one.
+        """
+        with self._created(log) as (client, model):
+            return [_rendered(client, model, conversation) for conversation in conversations]
+
+    @contextlib.contextmanager
+    def _created(self, log: Path) -> Iterator[tuple[Client, str]]:
+        """A client and the name of the model in its server, where both exist no longer than the block."""
+        server, reason = find()
+        if server is None:
+            raise SeatrialError(f"Ollama cannot be asked: {reason}")
+        with server.client(log) as client, self._telling("stopped answering", log):
+            if (found := version_of(client)) and found != self.version:
+                raise SeatrialError(
+                    f"Ollama {found} answers where {self.version} did before",
+                    hint="leave Ollama as it is during a run, and run again",
+                )
+            model = f"seatrial-{uuid.uuid4().hex[:12]}"
+            with self._telling("could not create a model from this file and its Modelfile", log):
+                client.create_blob(self.path)
+                client.create(model, files={self.path.name: f"sha256:{self.sha256}"}, **self.settings)
+            try:
+                # Only loads, so that a file that cannot be loaded is one error and not one of each question.
+                with self._telling("could not load this file", log):
+                    client.chat(model, messages=[])
+                yield client, model
+            finally:
+                with contextlib.suppress(*GONE):
+                    _remove(client, model)
+
+    @contextlib.contextmanager
+    def _telling(self, what: str, log: Path) -> Iterator[None]:
         try:
-            return [self._answer(client, created, question, max_tokens) for question in questions]
-        finally:
-            client.delete(created)
-
-    def _answer(self, client: Any, created: str, question: Question, max_tokens: int) -> Generation:
-        from ollama import ResponseError
-
-        options = {"temperature": 0, "num_predict": max_tokens}
-        try:
-            answer = client.chat(created, messages=[dict(m) for m in question.messages], options=options)
+            yield
         except ResponseError as error:
-            return Generation(text="", stop_reason=ERROR, error=f"Ollama: {error.error}")
-        return Generation(
-            text=encodable(answer.message.content or ""),
-            prompt_tokens=answer.prompt_eval_count or 0,
-            completion_tokens=answer.eval_count or 0,
-            stop_reason=EOS if answer.done_reason == "stop" else LENGTH,
-            seconds=round((answer.total_duration or 0) / 1e9, 4),
-        )
+            hint = last_lines(log) if error.status_code >= 500 else ""  # 4xx: it refuses, and has said why
+            raise SeatrialError(f"Ollama {what}: {error.error}", where=self.path, hint=hint) from None
+        except GONE as error:
+            problem = f"Ollama {what}: {error or type(error).__name__}"
+            raise SeatrialError(problem, where=self.path, hint=last_lines(log)) from None
+
+
+def _answer(client: Client, model: str, question: Question, max_tokens: int) -> Generation:
+    options = {"temperature": 0, "num_predict": max_tokens}
+    try:
+        answer = client.chat(model, messages=[dict(m) for m in question.messages], options=options)
+    except ResponseError as error:
+        return Generation(text="", stop_reason=ERROR, error=f"Ollama: {error.error}")
+    return Generation(
+        text=encodable(answer.message.content or ""),
+        prompt_tokens=answer.prompt_eval_count or 0,
+        completion_tokens=answer.eval_count or 0,
+        stop_reason=EOS if answer.done_reason == "stop" else LENGTH,
+        seconds=round((answer.total_duration or 0) / 1e9, 4),
+    )
+
+
+def _rendered(client: Client, model: str, conversation: Sequence[Message]) -> str:
+    request = {
+        "model": model,
+        "messages": [dict(message) for message in conversation],
+        "stream": False,
+        "options": {"num_predict": 1},  # a server that does not know the next field would answer
+        "_debug_render_only": True,
+    }
+    # The official client's chat() has no such field; what it is built on sends any.
+    answer = client._client.post("/api/chat", json=request)
+    if answer.is_error:
+        raise ResponseError(answer.text, answer.status_code)
+    try:
+        return str(answer.json()["_debug_info"]["rendered_template"])
+    except (ValueError, KeyError, TypeError):
+        raise SeatrialError(
+            "this version of Ollama does not tell the prompts that it makes",
+            hint="install a newer one; 0.24 does",
+        ) from None
+
+
+def _remove(client: Client, model: str) -> None:
+    with contextlib.suppress(ResponseError):
+        client.chat(model, messages=[], keep_alive=0)  # out of the memory of a server that goes on
+    client.delete(model)
 
 
 def read_modelfile(text: str) -> dict[str, Any]:

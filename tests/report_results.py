@@ -7,16 +7,52 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS, Measured, Miss, Verdict
+from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS, Measured, Miss, Verdict, verdict_for
+from training.task import Loss
 
 OPERATIONS = ("create", "list", "update", "complete", "delete")
 CASES = [f"domain-{operation}-{number}" for operation in OPERATIONS for number in (1, 2, 3, 4)]
 WRONG = {
     "base": [case for index, case in enumerate(CASES) if index % 5 != 2],
     "prompted_base": [case for index, case in enumerate(CASES) if index % 3 == 0],
+    "adapter": [],
+    "merged": [],
+    "f16": [],
+    "q8_0": [],
+    "q5_k_m": ["domain-list-2"],
     "shipped": ["domain-update-3"],
+    "ollama": ["domain-update-3"],
+}
+PERPLEXITIES = {
+    "base": 11.8,
+    "adapter": 1.29,
+    "merged": 1.29,
+    "f16": 1.2903,
+    "q8_0": 1.291,
+    "q5_k_m": 1.31,
+    "shipped": 1.34,
+}
+NO_SERVER = {"ollama": "no Ollama server answers"}
+LOSSES = {
+    "operations": Loss(
+        id="LOSS.operations",
+        title="Operations understood",
+        metric="operation_accuracy",
+        cases="domain",
+        margin=0.05,
+        why="One case of 20: no stage may cost more than a near tie that flips.",
+    ),
+    "perplexity": Loss(
+        id="LOSS.perplexity",
+        title="Perplexity of held-out answers",
+        metric="perplexity",
+        cases="heldout",
+        margin=0.05,
+        why="Far beyond what rounding to 4 bits costs this model, far below what training won.",
+    ),
 }
 
 
@@ -32,9 +68,9 @@ def answer(model: str, case: str) -> str:
     return f'{{"operation": "{operation}", "arguments": {{"task": "water the plants"}}, "reply": "{reply}"}}'
 
 
-def shares(model: str) -> Measured:
+def shares(model: str, wrong: list[str] | None = None) -> Measured:
     """Operation accuracy of one model over the 20 domain cases, with made-up but possible bounds."""
-    scores = {case: 0.0 if case in WRONG[model] else 1.0 for case in CASES}
+    scores = {case: 0.0 if case in (WRONG[model] if wrong is None else wrong) else 1.0 for case in CASES}
     value = sum(scores.values()) / len(CASES)
     groups = {}
     for operation in OPERATIONS:
@@ -64,6 +100,7 @@ def verdict(criterion: str, title: str, status: str = PASS, **fields: Any) -> di
         "better": "higher",
         "rule": "point",
         "requirement": "operation_accuracy >= 90 %",
+        "threshold": 0.9,
         "why": "Specification: at least 90 % of 20 questions, four per operation.",
     }
     made = Verdict(criterion, title, status, **(usual | fields)).to_json()
@@ -86,6 +123,7 @@ def superior(metric: str, against: str) -> dict[str, Any]:
     return {
         "rule": "superior",
         "metric": metric,
+        "threshold": 0.0,
         "requirement": f"{metric} of shipped better than of {against}, surely (95% confidence)",
         "why": "The fair rival is the base with the contract and examples in its prompt.",
     }
@@ -119,6 +157,7 @@ def verdicts() -> list[dict[str, Any]]:
             metric="response_rating",
             unit="points",
             requirement="response_rating >= 4 points",
+            threshold=4.0,
             measured=Measured("shipped", 4.42, 4.21, 4.63, 30, "bootstrap"),
             notes=["Rated by the automatic rubric: nobody has filled in golden/task_api/ratings.csv."],
             why="Specification: acknowledges the action, offers a relevant follow-up, consistent terms.",
@@ -163,6 +202,7 @@ def verdicts() -> list[dict[str, Any]]:
             metric="keyword_recall",
             rule="non_inferior",
             requirement="keyword_recall of shipped at most 10 % worse than base (95% confidence)",
+            threshold=-0.1,
             why="Shows what tuning cost. Not required: general questions are outside the intent.",
             measured=Measured("shipped", 0.2, 0.08, 0.42, 20, "Wilson"),
             against=Measured("base", 0.55, 0.34, 0.74, 20, "Wilson"),
@@ -174,6 +214,7 @@ def verdicts() -> list[dict[str, Any]]:
             metric="file_size",
             **lower | {"unit": "GB"},
             requirement="file_size <= 5 GB",
+            threshold=5.0,
             why="Specification: a Q4 GGUF under 5 GB.",
             measured=single(0.105454),
             artifacts=[{"key": digest("key quantized")[:32]}],
@@ -183,6 +224,7 @@ def verdicts() -> list[dict[str, Any]]:
             "Answers that fulfil the contract's schema",
             metric="schema_validity",
             requirement="schema_validity >= 99 %",
+            threshold=0.99,
             why="The task API rejects what does not fulfil the schema.",
             measured=Measured("shipped", 0.9946, 0.9805, 0.9985, 370, "Wilson"),
             misses=[miss("edge-empty", prompt="", actual="", reason="no JSON object in the answer")],
@@ -193,6 +235,7 @@ def verdicts() -> list[dict[str, Any]]:
             metric="first_token_seconds",
             **lower | {"unit": "s"},
             requirement="first_token_seconds <= 2 s",
+            threshold=2.0,
             why="A person waits about two seconds before the assistant seems dead.",
             measured=seconds(0.241, 0.212, 0.27),
         ),
@@ -202,10 +245,102 @@ def verdicts() -> list[dict[str, Any]]:
             metric="answer_seconds",
             **lower | {"unit": "s"},
             requirement="answer_seconds <= 10 s",
+            threshold=10.0,
             why="The slowest answers must stay under the usual client time-out of ten seconds.",
             measured=seconds(2.13, 1.9, 2.31),
         ),
+        *fidelity(),
+        *operations(),
+        *perplexities(),
     ]
+
+
+def fidelity(*wrong: Miss) -> list[dict[str, Any]]:
+    """Checks of 272 tensors, of which ``wrong`` differ, and a divergence."""
+    stages = tuple(dict.fromkeys(each.stage for each in wrong))
+    share = 1 - len(wrong) / 272
+    return [
+        verdict(
+            "FIDELITY.weights",
+            "Every tensor as close to the trained one as its quantisation allows",
+            FAIL if wrong else PASS,
+            metric="weights_parity",
+            requirement="weights_parity >= 100 %",
+            threshold=1.0,
+            why="One damaged tensor of 272 may cost only some answers, and those of a user.",
+            measured=Measured("shipped", share, None, None, 272, "all counted"),
+            misses=wrong,
+            stages=stages,
+        ),
+        verdict(
+            "FIDELITY.kl",
+            "Divergence of the shipped file from the trained model, nats per token",
+            metric="kl_divergence",
+            unit="nats",
+            better="lower",
+            requirement="kl_divergence <= 0.03 nats",
+            threshold=0.03,
+            why="Q4_K_M measures 0.005 on this model.",
+            measured=Measured("shipped", 0.0052, 0.0041, 0.0066, 60, "bootstrap over rows"),
+        ),
+    ]
+
+
+def check(name: str = "rope.freq_base", stage: str = "conversion", **changes: str) -> Miss:
+    """A check of the file that found something else than was trained."""
+    facts = {
+        "prompt": "",
+        "expected": "100000",
+        "actual": "10000",
+        "reason": f"differs from the trained model ({stage})",
+    }
+    return Miss(name, stage=stage, **(facts | changes))
+
+
+def operations(missing: Mapping[str, str] = NO_SERVER, **wrong: list[str]) -> list[dict[str, Any]]:
+    """The steps of operation accuracy; ``wrong`` names the cases that a model has wrong, if not the usual."""
+    models = {model: shares(model, wrong.get(model)) for model in WRONG}
+    return chain(LOSSES["operations"], models, missing)
+
+
+def perplexities(missing: Mapping[str, str] = NO_SERVER, **values: float) -> list[dict[str, Any]]:
+    """The steps of perplexity; ``values`` replace the usual ones."""
+    usual = PERPLEXITIES | values
+    models = {model: perplexity(model, value) for model, value in usual.items()}
+    return chain(LOSSES["perplexity"], models, missing)
+
+
+def chain(loss: Loss, models: Mapping[str, Measured], missing: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The verdicts on a loss, by its own criteria; a step that ``missing`` names has a reason instead."""
+    unit, better = ("", "lower") if loss.metric == "perplexity" else ("share", "higher")
+    made = []
+    for criterion in loss.criteria():
+        reason = missing.get(criterion.id.rpartition(".")[2])
+        if reason:
+            made.append(verdict_for(criterion, NOT_EVALUATED, unit, better, reason=reason))
+            continue
+        measured, against = models[criterion.model], models[str(criterion.against)]
+        found = paired(measured, against)
+        worse = found["difference"] * (1 if better == "lower" else -1)
+        failed = worse > loss.margin + 1e-9
+        misses = [miss(case) for case, score in measured.scores.items() if score == 0]
+        facts = {"measured": measured, "against": against, "comparison": found, "misses": misses}
+        status, stages = (FAIL, (criterion.stage,)) if failed else (PASS, ())
+        made.append(verdict_for(criterion, status, unit, better, stages=stages, **facts))
+    return [each.to_json() | {"artifacts": []} for each in made]
+
+
+def paired(measured: Measured, against: Measured) -> dict[str, Any]:
+    """The difference of two models: with the exact McNemar p-value, and an interval of a possible size."""
+    value = measured.value - against.value
+    if not measured.scores:
+        return difference(value, value - 0.1 * abs(value) - 0.001, value + 0.1 * abs(value) + 0.001)
+    changes = [measured.scores[case] - against.scores[case] for case in CASES]
+    swaps = sum(map(abs, changes))
+    least = (swaps - abs(sum(changes))) / 2  # on the smaller side
+    tail = sum(math.comb(int(swaps), k) for k in range(int(least) + 1)) / 2**swaps
+    spread = math.sqrt(swaps) / len(CASES)
+    return difference(value, value - spread, value + spread, min(2 * tail, 1.0) if swaps else 1.0)
 
 
 def unevaluated(criterion: str = "SC-4.ollama", reason: str = "no Ollama server answers") -> dict[str, Any]:
@@ -215,6 +350,7 @@ def unevaluated(criterion: str = "SC-4.ollama", reason: str = "no Ollama server 
         NOT_EVALUATED,
         metric="ollama_answers",
         requirement="ollama_answers >= 100 %",
+        threshold=1.0,
         why="Specification: loads and generates in Ollama.",
         reason=reason,
     )
@@ -379,7 +515,11 @@ def results(**changes: Any) -> dict[str, Any]:
 def refused(exit_status: int, *found: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Results of a run that may not ship; ``found`` are put before, or in place of, the usual verdicts."""
     ids = {each["criterion"] for each in found}
-    reasons = [f"{each['criterion']} {each['status']}: {each['reason'] or each['title']}" for each in found]
+    reasons = [
+        f"{each['criterion']} {each['status']}: {each['reason'] or each['title']}"
+        for each in found
+        if each["required"] and each["status"] != PASS
+    ]
     gate = {"decision": "DO NOT SHIP", "exit_status": exit_status, "reasons": reasons}
     others = [each for each in verdicts() if each["criterion"] not in ids]
     return results(gate=gate, verdicts=[*found, *others], **changes)

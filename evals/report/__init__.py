@@ -42,7 +42,7 @@ def render(results: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from evals.report import plots, view, wording
+    from evals.report import plots, view, waterfall, wording
 
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -54,11 +54,12 @@ def render(results: Mapping[str, Any]) -> str:
     )
     environment.filters.update(wording.FILTERS)
     page = view.page(results)
-    drawings = {
+    drawings: dict[str, str | None] = {
         "loss": plots.loss_curve(results.get("adapter_history") or []),
         "latency": plots.latency(results.get("timings") or []),
         "bars": plots.accuracy_bars(page["compared"]["rows"], page["compared"]["models"]),
     }
+    drawings |= {f"waterfall {chain.id}": waterfall.waterfall(chain) for chain in page["attributions"]}
     safe = {name: Markup(svg) if svg else None for name, svg in drawings.items()}
     return environment.get_template("template.html").render(page, plots=safe)
 

@@ -1,35 +1,17 @@
-"""The report's drawings: each function returns one SVG element as text, or None where there is no data.
-
-The same data give the same bytes. Colours are CSS variables of the page (with a fallback, should someone
-save a drawing on its own), so that one drawing is legible on light, on dark and on paper.
-"""
+"""The report's drawings: each function returns one SVG element as text, or None where there is no data."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evals.report.wording import amount, role, visible
+from evals.report.drawing import COLOURS, figure_of, label_of, style, svg_of
+from evals.report.wording import amount, role
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLOURS = {
-    "ink": "#1b2026",
-    "quiet": "#5a636d",
-    "rule": "#d3d8dd",
-    "base": "#9aa3ad",
-    "prompted": "#c98a1b",
-    "shipped": "#1c6a9e",
-    "other": "#7a4fa3",
-}
 MODEL_COLOURS = {"base": "base", "prompted_base": "prompted", "shipped": "shipped"}
-WIDTH = 5.8  # inches; the page scales drawings to the room there is
-LONGEST_LABEL = 30  # characters
 NAMED_CASES = 45  # beyond it, rows are too many to carry names
 
 
@@ -39,8 +21,8 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> str | None:
     evaluation = _series(history, "eval_loss")
     if not training and not evaluation:
         return None
-    with _style("loss"):
-        figure, axes = _figure(3.0)
+    with style("loss"):
+        figure, axes = figure_of(3.0)
         for points, name, marker in ((training, "training", ""), (evaluation, "evaluation", "D")):
             if points:
                 colour = COLOURS["quiet" if name == "training" else "shipped"]
@@ -52,7 +34,7 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> str | None:
         axes.set_ylabel("loss (nats per token)")
         axes.legend(loc="upper right")
         axes.grid(axis="y")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
@@ -62,9 +44,9 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
     rows = sorted((each for each in timings if each["seconds"] is not None), key=lambda each: each["seconds"])
     if not rows:
         return None
-    with _style("latency"):
+    with style("latency"):
         named = len(rows) <= NAMED_CASES
-        figure, axes = _figure(1.5 + (0.17 * len(rows) if named else 4.0))
+        figure, axes = figure_of(1.5 + (0.17 * len(rows) if named else 4.0))
         places = range(len(rows))
         whole = [row["seconds"] for row in rows]
         first = [row.get("first_token_seconds") for row in rows]
@@ -90,7 +72,7 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
                     fontsize=8,
                     color=colour,
                 )
-        labels = [_label(row["case"]) for row in rows]
+        labels = [label_of(row["case"]) for row in rows]
         axes.set_yticks(list(places) if named else [], labels if named else [])
         axes.set_ylim(-0.8, len(rows) - 0.2)
         axes.set_xlim(left=0, right=1.08 * max(whole))
@@ -98,7 +80,7 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper left", ncols=2)
         axes.grid(axis="x")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def accuracy_bars(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> str | None:
@@ -106,22 +88,22 @@ def accuracy_bars(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> s
     rows = [row for row in rows if row["unit"] == "share"]
     if not rows:
         return None
-    with _style("bars"):
-        figure, axes = _figure(0.7 + len(rows) * (0.27 * len(models) + 0.22))
+    with style("bars"):
+        figure, axes = figure_of(0.7 + len(rows) * (0.27 * len(models) + 0.22))
         for index, row in enumerate(rows):
             shown = [(name, row["models"][name]) for name in models if name in row["models"]]
             for number, (name, measured) in enumerate(shown):
                 if measured["value"] is not None:
                     place = index + 0.8 * (number + 0.5 - len(shown) / 2) / len(models)
                     _bar(axes, place, 0.72 / len(models), name, measured, first=index == 0)
-        axes.set_yticks(range(len(rows)), [_label(role(row["metric"])) for row in rows])
+        axes.set_yticks(range(len(rows)), [label_of(role(row["metric"])) for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0, 122)
         axes.set_xticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models), borderaxespad=0.2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(models), 4), borderaxespad=0.2)
         axes.grid(axis="x")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _bar(
@@ -130,7 +112,7 @@ def _bar(
     value, low, high = (None if x is None else 100 * x for x in map(measured.get, ("value", "low", "high")))
     assert value is not None
     colour = COLOURS[MODEL_COLOURS.get(name, "other")]
-    label = _label(role(name)) if first else None
+    label = label_of(role(name)) if first else None
     axes.barh(place, value, height, color=colour, label=label)
     if low is not None and high is not None:
         whisker = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
@@ -139,62 +121,5 @@ def _bar(
     axes.annotate(text, (max(value, high or 0), place), (6, 0), textcoords="offset points", va="center")
 
 
-def _label(name: str) -> str:
-    """A name from data, short enough that it leaves room for the drawing."""
-    text = str(visible(name.replace("\n", " ")))
-    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
-
-
 def _series(history: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
     return [(entry["step"], entry[name]) for entry in history if entry.get(name) is not None]
-
-
-@contextmanager
-def _style(salt: str) -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a person's own matplotlibrc must not change a release report
-        matplotlib.rcParams.update(
-            {
-                "svg.hashsalt": salt,
-                "svg.fonttype": "none",
-                "text.parse_math": False,  # names come from data, and $ is no formula there
-                "font.size": 9.5,
-                "axes.edgecolor": COLOURS["quiet"],
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.axisbelow": True,
-                "axes.labelcolor": COLOURS["quiet"],
-                "xtick.color": COLOURS["quiet"],
-                "ytick.color": COLOURS["ink"],
-                "text.color": COLOURS["ink"],
-                "grid.color": COLOURS["rule"],
-                "grid.linewidth": 0.6,
-                "legend.frameon": False,
-            }
-        )
-        yield
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _svg(figure: Figure) -> str:
-    """The drawing as an element to put into a page: no prologue, no metadata, no fixed size."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True)
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg)
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))  # other ids would clash on the page
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
-    for name, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var(--plot-{name}, {colour})")
-    return svg

@@ -6,10 +6,11 @@ One exception, on the safe side: the page says SHIP only if everything in the re
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evals.fidelity.stages import STAGES
+from evals.report.attribution import attributions, is_step
 from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
 
 Json = Mapping[str, Any]
@@ -24,8 +25,9 @@ EXIT = {
     10: ("none", "Incomplete: something required was not evaluated"),
     11: ("open", "Inconclusive: the cases are too few to decide"),
 }
+MOST_MISSES = 20  # of one criterion that are shown; the others are folded
+LINE = 60  # characters of a value that a table has room for
 KINDS = {PASS: "ship", FAIL: "fail", INCONCLUSIVE: "open", NOT_EVALUATED: "none"}
-NUMBER = r"([-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?)"
 
 
 def page(results: Json) -> dict[str, Any]:
@@ -35,7 +37,11 @@ def page(results: Json) -> dict[str, Any]:
     known = {artifact["key"]: artifact for artifact in artifacts}
     numbered = [
         dict(
-            verdict, anchor=f"criterion-{i}", rests_on=[known[k] for k in verdict["artifacts"] if k in known]
+            verdict,
+            anchor=f"criterion-{i}",
+            rests_on=[known[k] for k in verdict["artifacts"] if k in known],
+            short_checks=all(map(_short_check, verdict["misses"])),
+            folded=is_step(verdict) and (verdict["status"] == PASS or not verdict["required"]),
         )
         for i, verdict in enumerate(verdicts, 1)
     ]
@@ -51,9 +57,12 @@ def page(results: Json) -> dict[str, Any]:
         **results,
         "headline": headline(results),
         "kinds": KINDS,
+        "most_misses": MOST_MISSES,
         "required": [verdict for verdict in numbered if verdict["required"]],
+        "faults": faults(numbered),
         "groups": grouped(numbered),
-        "compared": side_by_side(verdicts, results["observations"]),
+        "compared": side_by_side([v for v in verdicts if not is_step(v)], results["observations"]),
+        "attributions": attributions(numbered),
         "missed": [seen for seen in results["observations"] if seen["missed"]],
         "artifacts": artifacts,
         "dataset": next((a for step in ("dataset", "adapter") for a in artifacts if a["step"] == step), None),
@@ -84,6 +93,24 @@ def headline(results: Json) -> dict[str, Any]:
     return {"word": "SHIP", "kind": "ship", "because": because, "doubts": []}
 
 
+def _short_check(miss: Json) -> bool:
+    """Whether a miss is a check of a file whose two values fit into a line of a table."""
+    values = (miss["expected"], miss["actual"])
+    short = all(len(value) <= LINE and "\n" not in value for value in values)
+    return short and bool(miss["stage"]) and not miss["prompt"]
+
+
+def faults(verdicts: Iterable[Json]) -> list[tuple[str, list[Json]]]:
+    """Stages at fault of required criteria that failed, from data to runtime, with those criteria."""
+    found: dict[str, list[Json]] = {}
+    for verdict in verdicts:
+        if verdict["required"] and verdict["status"] == FAIL:
+            for stage in verdict["stages"]:
+                found.setdefault(stage, []).append(verdict)
+    order = {stage: number for number, stage in enumerate(STAGES)}
+    return sorted(found.items(), key=lambda fault: order.get(fault[0], len(order)))
+
+
 def grouped(verdicts: Sequence[Json]) -> list[tuple[str, list[Json]]]:
     """Verdicts by the part of their id before the first dot, in the order of the task."""
     groups: dict[str, list[Json]] = {}
@@ -95,10 +122,10 @@ def grouped(verdicts: Sequence[Json]) -> list[tuple[str, list[Json]]]:
 def bar(verdict: Json) -> dict[str, Any] | None:
     """Where estimate, interval and threshold lie on a line from 0 to 100; None where nothing was sampled.
 
-    A comparison is drawn as its difference against zero (superior) or the margin (non-inferior).
+    A comparison is drawn as its difference against zero (superior) or the margin (non-inferior, within).
     """
     subject = verdict["comparison"] or verdict["measured"]
-    mark = threshold(verdict)
+    mark = verdict["threshold"]
     if not subject or mark is None:
         return None
     compared = verdict["comparison"] is not None
@@ -139,18 +166,6 @@ def _ends(least: float, most: float, compared: bool, share: bool) -> tuple[float
     step = 10.0 ** math.floor(math.log10(most - least + room)) / 2
     start = least if least == 0 and not compared else math.floor((least - room) / step) * step
     return start, math.ceil((most + room) / step) * step
-
-
-def threshold(verdict: Json) -> float | None:
-    """The number that the requirement names (see ``evals.verdict.requirement``), in the verdict's unit."""
-    if verdict["rule"] == "superior":
-        return 0.0
-    sign = r"at most" if verdict["rule"] == "non_inferior" else r"[<>]="
-    found = re.search(rf"{sign} {NUMBER}( %)?", verdict["requirement"])
-    if not found:
-        return None
-    number = float(found[1]) / (100 if found[2] else 1)
-    return -number if verdict["rule"] == "non_inferior" and verdict["better"] != "lower" else number
 
 
 def side_by_side(verdicts: Iterable[Json], observations: Iterable[Json]) -> dict[str, Any]:

@@ -9,10 +9,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from training.recipe import QUANTIZATIONS
+
 LONGEST = 20_000  # characters of one answer that are shown; results.json keeps them all
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that a reader cannot see
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "not recorded"
+ROLES = {name: name.upper() for name in QUANTIZATIONS} | {
+    "adapter": "trained adapter",
+    "merged": "merged model",
+    "ollama": "Ollama",
+}
 
 
 def visible(value: Any) -> Any:
@@ -96,8 +103,8 @@ def size(count: int) -> str:
 
 
 def role(name: str) -> str:
-    """A model's role as words: ``prompted_base`` is the prompted base."""
-    return name.replace("_", " ")
+    """A model's role as words: ``prompted_base`` is the prompted base, ``q8_0`` Q8_0."""
+    return ROLES.get(name) or name.replace("_", " ")
 
 
 def moment(stamp: str) -> str:

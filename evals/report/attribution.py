@@ -1,0 +1,184 @@
+"""Where quality was won and lost: the paired steps from base model to runtime, put together from verdicts.
+
+Each ``[[losses]]`` of a task asks for one verdict a step (``training.task.STEPS``): a model against the one
+that it was made from, on the same cases. Nothing is measured anew here, and a step without a number says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from evals.report.sentence import sentence
+from evals.verdict import PASS
+from training.task import SHIPPED, STEPS
+
+Json = Mapping[str, Any]
+MODELS_OF = {name: (model, against) for name, _, model, against, _ in STEPS}
+FORK = next(against for model, against in MODELS_OF.values() if model == SHIPPED)
+BESIDE = [name for name, (model, against) in MODELS_OF.items() if against == FORK and model != SHIPPED]
+ALONG = [name for name in MODELS_OF if name not in BESIDE]
+FIRST = MODELS_OF[ALONG[0]][1]  # the base
+
+
+@dataclass(frozen=True)
+class Step:
+    """``model`` against the one that it was made from; ``beside``: a file of another size, not shipped.
+
+    ``reason`` says why there is no difference, and is empty where there is one.
+    """
+
+    name: str
+    model: str
+    against: str
+    beside: bool
+    unit: str
+    better: str
+    verdict: Json | None
+    reason: str
+
+    @property
+    def before(self) -> Json | None:
+        return self.verdict["against"] if self.verdict else None
+
+    @property
+    def after(self) -> Json | None:
+        return self.verdict["measured"] if self.verdict else None
+
+    @property
+    def comparison(self) -> Json:
+        """The paired difference; empty where there is none."""
+        return (self.verdict and self.verdict["comparison"]) or {}
+
+    @property
+    def difference(self) -> float | None:
+        return self.comparison.get("difference")
+
+    @property
+    def advantage(self) -> float:
+        """The difference, positive where it is for the better."""
+        return (self.difference or 0.0) * (-1 if self.better == "lower" else 1)
+
+    @property
+    def cases(self) -> int:
+        """How many cases both models were scored on."""
+        return len(self._pairs)
+
+    @property
+    def won(self) -> list[str]:
+        """Cases that only the later model has right; empty where scores are not right or wrong."""
+        return [case for case, change in self._changes.items() if change > 0]
+
+    @property
+    def lost(self) -> list[str]:
+        """Cases that only the earlier model has right."""
+        return [case for case, change in self._changes.items() if change < 0]
+
+    @cached_property
+    def _pairs(self) -> dict[str, tuple[float, float]]:
+        if not self.before or not self.after:
+            return {}
+        earlier, later = self.before["scores"], self.after["scores"]
+        return {case: (earlier[case], score) for case, score in later.items() if case in earlier}
+
+    @cached_property
+    def _changes(self) -> dict[str, float]:
+        if any(score not in (0, 1) for pair in self._pairs.values() for score in pair):
+            return {}
+        sign = -1 if self.better == "lower" else 1
+        return {case: sign * (later - earlier) for case, (earlier, later) in self._pairs.items()}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A model of the chain: its score (None: not measured) and the step that made it (None: the base)."""
+
+    model: str
+    measured: Json | None
+    step: Step | None
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """One metric from base to runtime; ``id`` is that of its ``[[losses]]``."""
+
+    id: str
+    metric: str
+    title: str
+    unit: str
+    better: str
+    steps: tuple[Step, ...]
+    stages: tuple[Stage, ...]
+    sentence: str
+
+    @property
+    def passed(self) -> list[Step]:
+        """Steps that the gate depends on, and that passed."""
+        return [s for s in self.steps if s.verdict and s.verdict["required"] and s.verdict["status"] == PASS]
+
+    @property
+    def changed(self) -> list[Step]:
+        """Steps after training that changed whether a case is right."""
+        return [step for step in self.steps if step.against != FIRST and (step.won or step.lost)]
+
+
+def is_step(verdict: Json) -> bool:
+    """Whether a verdict is one step of a loss attribution."""
+    loss, _, name = verdict["criterion"].rpartition(".")
+    if not loss or verdict["rule"] != "within" or name not in MODELS_OF:
+        return False
+    measured, against = verdict["measured"], verdict["against"]
+    return not measured or not against or (measured["model"], against["model"]) == MODELS_OF[name]
+
+
+def attributions(verdicts: Iterable[Json]) -> list[Attribution]:
+    """One attribution for each ``[[losses]]`` that the verdicts know of, in their order."""
+    chains: dict[str, dict[str, Json]] = {}
+    for verdict in verdicts:
+        if is_step(verdict):
+            loss, _, name = verdict["criterion"].rpartition(".")
+            chains.setdefault(loss, {})[name] = verdict
+    return [_attribution(loss, found) for loss, found in chains.items()]
+
+
+def _attribution(loss: str, found: Mapping[str, Json]) -> Attribution:
+    facts = next(iter(found.values()))
+    title = facts["title"].rpartition(": ")[0] or facts["title"]  # the rest names the two models
+    place = next(number for number, name in enumerate(ALONG) if MODELS_OF[name][0] == SHIPPED)
+    steps = tuple(
+        Step(
+            name=name,
+            model=MODELS_OF[name][0],
+            against=MODELS_OF[name][1],
+            beside=name in BESIDE,
+            unit=facts["unit"],
+            better=facts["better"],
+            verdict=found.get(name),
+            reason=_reason(found.get(name), name, facts["metric"]),
+        )
+        for name in (*ALONG[:place], *BESIDE, *ALONG[place:])
+    )
+    seen = {step.against: step.before for step in steps if step.before}
+    seen |= {step.model: step.after for step in steps if step.after}
+    made = [Stage(step.model, seen.get(step.model), step) for step in steps]
+    return Attribution(
+        id=loss,
+        metric=facts["metric"],
+        title=title,
+        unit=facts["unit"],
+        better=facts["better"],
+        steps=steps,
+        stages=(Stage(FIRST, seen.get(FIRST), None), *made),
+        sentence=sentence(title, steps),
+    )
+
+
+def _reason(verdict: Json | None, name: str, metric: str) -> str:
+    if verdict is None:
+        silent = name == "ollama" and metric == "perplexity"
+        return "Ollama gives no likelihoods" if silent else "these results hold no verdict on it"
+    if not verdict["comparison"]:
+        return verdict["reason"] or "no reason was given"
+    return "" if verdict["comparison"]["difference"] is not None else "the difference is not a number"

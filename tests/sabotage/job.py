@@ -1,0 +1,84 @@
+"""The process that makes what no honest step makes: ``python -m tests.sabotage.job``."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.process import serve
+
+
+def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Dispatch a request to the job that it names."""
+    jobs: dict[str, Callable[[dict[str, Any]], None]] = {
+        "merge_into_16_bit": merge_into_16_bit,
+        "merge_into_4_bit": merge_into_4_bit,
+        "merge_twice": merge_twice,
+        "quantize_as": quantize_as,
+    }
+    jobs[request["job"]](request)
+    return {}
+
+
+def merge_into_16_bit(request: dict[str, Any]) -> None:
+    """The adapter merged into the base's 16-bit weights, which it was not trained against."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(request["base"], dtype=torch.float16)
+    _save(PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload(), request)
+
+
+def merge_into_4_bit(request: dict[str, Any]) -> None:
+    """``merge_and_unload()`` on the 4-bit model, which rounds the sum to 4 bits again; then dequantised."""
+    import torch
+    from peft import PeftModel
+
+    from training.backends.trl import load_nf4
+
+    base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))
+    _save(PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload().dequantize(), request)
+
+
+def merge_twice(request: dict[str, Any]) -> None:
+    """The exact route of ``training/merge.py``, but the adapter is added two times."""
+    import torch
+    from peft import PeftModel
+
+    from training.backends.trl import load_nf4
+
+    base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
+    once = PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload()
+    _save(PeftModel.from_pretrained(once, request["adapter"]).merge_and_unload(), request)
+
+
+def quantize_as(request: dict[str, Any]) -> None:
+    """llama.cpp's quantisation to any ``request["type"]``, of a quantised file, too."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{request['type'].upper()}")
+    params.nthread = os.cpu_count() or 1
+    params.allow_requantize = True
+    source, target = request["model"].encode(), request["out"].encode()
+    if code := llama_cpp.llama_model_quantize(source, target, ctypes.byref(params)):
+        raise RuntimeError(f"llama.cpp could not quantise to {request['type']} (code {code})")
+
+
+def _save(model: Any, request: dict[str, Any]) -> None:
+    from transformers import AutoTokenizer
+
+    model = model.float()
+    if getattr(model.config, "quantization_config", None) is not None:
+        model.config.quantization_config = None
+        del model.config.quantization_config
+    model.save_pretrained(request["out"])
+    AutoTokenizer.from_pretrained(request["base"]).save_pretrained(request["out"])
+
+
+if __name__ == "__main__":
+    serve(handle)

@@ -1,0 +1,106 @@
+"""The gate turns red on every faulty artefact, names the stage, and stays green on the good one."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evals.fidelity.stages import STAGES, TRAINING
+from tests.conftest import Run
+from tests.sabotage.faults import FAULTS, Fault
+from tests.sabotage.gate import judge, prompt_only_says, red_criteria, store_without_evidence
+from tests.sabotage.table import Row, Table
+from tests.sabotage.workshop import Artefact, Good
+from training.store import default_root
+
+pytestmark = pytest.mark.sabotage
+CLEAN_RUNS = 10
+CONTROLS = [fault for fault in FAULTS.values() if fault.control]
+
+
+@pytest.fixture
+def out(tmp_path_factory):
+    """A folder for the files of one artefact, gone when its test ends."""
+    folder = tmp_path_factory.mktemp("artefact")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_store(out: Path) -> Path:
+    """A store without evidence that no other test uses."""
+    return store_without_evidence(default_root(), out / "store")
+
+
+@pytest.fixture
+def judged(out: Path, table: Table) -> Callable[[str, str, Artefact, Path], Run]:
+    """Judges an artefact and puts what became of it into the table."""
+
+    def judged(name: str, stage: str, artefact: Artefact, store: Path) -> Run:
+        started = time.monotonic()
+        run = judge(artefact, store, out / "reports")
+        assert run.results, f"the gate wrote no results:\n{run.output}"
+        seconds = round(time.monotonic() - started, 1)
+        table.add(Row(name, stage, run.decision, red_criteria(run), prompt_only_says(run), seconds))
+        return run
+
+    return judged
+
+
+def test_the_table_of_faults_is_whole():
+    assert len(FAULTS) >= 25
+    assert {fault.stage for fault in FAULTS.values()} == set(STAGES) - {TRAINING}  # no fault of an export
+
+
+@pytest.mark.parametrize("number", range(1, CLEAN_RUNS + 1))
+def test_the_good_artefact_ships_whenever_it_is_asked(number, good: Good, own_store, judged):
+    run = judged(f"none, run {number}", "", good.artefact, own_store)
+    assert (run.status, run.decision) == (0, "SHIP"), run.output
+
+
+@pytest.mark.parametrize("fault", CONTROLS, ids=lambda fault: fault.name)
+def test_what_a_fault_was_put_into_ships(fault: Fault, good: Good, out, evidence, judged):
+    assert fault.control
+    run = judged(f"none, before {fault.name}", "", fault.control(good, _files(out)), evidence)
+    assert (run.status, run.decision) == (0, "SHIP"), run.output
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS.values() if not f.mended], ids=lambda fault: fault.name)
+def test_a_faulty_artefact_does_not_ship_and_the_stage_is_named(
+    fault: Fault, good: Good, out, evidence, request, judged
+):
+    artefact = fault.make(good, _files(out))
+    store = _prepared(artefact, out, request) if artefact.prepare_store else evidence
+    run = judged(fault.name, fault.stage, artefact, store)
+    assert run.status != 0, run.output
+    assert run.decision == "DO NOT SHIP"
+    named = {stage for stages in red_criteria(run).values() for stage in stages}
+    assert named & set(fault.accepted), f"{fault.stage} was not named, but {sorted(named)}\n{run.output}"
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS.values() if f.mended], ids=lambda fault: fault.name)
+def test_damaged_evidence_is_made_again_and_said(fault: Fault, good: Good, out, request, judged):
+    artefact = fault.make(good, _files(out))
+    run = judged(fault.name, fault.stage, artefact, _prepared(artefact, out, request))
+    assert "is damaged" in run.output
+    assert (run.status, run.decision) == (0, "SHIP"), run.output
+
+
+def _files(out: Path) -> Path:
+    folder = out / "files"
+    folder.mkdir()
+    return folder
+
+
+def _prepared(artefact: Artefact, out: Path, request: pytest.FixtureRequest) -> Path:
+    """A store of its own that has the evidence of a first run, to which the fault was then done."""
+    store: Path = request.getfixturevalue("own_store")
+    first = judge(artefact, store, out / "first")
+    assert first.decision == "SHIP", first.output
+    assert artefact.prepare_store
+    artefact.prepare_store(store)
+    return store

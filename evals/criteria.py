@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from evals import stats
-from evals.evidence import Evidence, NotEvaluated
+from evals.evidence import Evidence
+from evals.fidelity.stages import ADVICE
 from evals.metrics import METRICS, Metric, Score
 from evals.stats import Comparison
 from evals.verdict import (
@@ -17,21 +18,25 @@ from evals.verdict import (
     PASS,
     Measured,
     Miss,
+    NotEvaluated,
     Verdict,
     verdict_for,
 )
 from training.configuration import line_of
 from training.errors import SeatrialError, at
-from training.task import Criterion, Task
+from training.recipe import QUANTIZATIONS
+from training.task import SHIPPED, Criterion, Task
 
-MODELS = ("shipped", "base", "prompted_base")
+MODELS = ("shipped", "base", "prompted_base", "adapter", "merged", *QUANTIZATIONS, "ollama")
 
 
 def check_criteria(task: Task) -> None:
     """Raise :class:`SeatrialError` for a criterion whose metric or model does not exist."""
     path = task.folder / "task.toml"
+    losses = {c.id: number for number, loss in enumerate(task.losses) for c in loss.criteria()}
     for number, criterion in enumerate(task.criteria):
-        where = at(path, line_of(path, ("criteria", number)))
+        place = ("losses", losses[criterion.id]) if criterion.id in losses else ("criteria", number)
+        where = at(path, line_of(path, place))
         if criterion.metric not in METRICS:
             raise SeatrialError(
                 f"criterion {criterion.id!r} names the metric {criterion.metric!r}, which does not exist",
@@ -71,6 +76,7 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
     details: dict[str, Any] = {
         "measured": measured,
         "misses": _misses(scores),
+        "stages": [],
         "notes": _notes(scores),
         "artifacts": [{**a.manifest, "built_now": a.built} for a in evidence.used.values()],
     }
@@ -84,7 +90,22 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
         if metric.unit == "share" and criterion.at_least is not None and status != FAIL:
             needed = stats.cases_needed(measured.value, criterion.at_least, criterion.confidence)
             details["cases_needed"] = needed if needed and needed > measured.n else None
+    if status == FAIL:
+        details["stages"] = stages = list(_stages(criterion, scores, evidence))
+        if stages and not criterion.advice:
+            details["advice"] = "; ".join(ADVICE[stage] for stage in stages if stage in ADVICE)
     return verdict_for(criterion, status, metric.unit, metric.better, **details)
+
+
+def _stages(criterion: Criterion, scores: Sequence[Score], evidence: Evidence) -> tuple[str, ...]:
+    """The stages at fault: those that the missed checks name, else the one that the criterion watches; a
+    loss of the shipped file is put down to what else is wrong with that file."""
+    named = tuple(dict.fromkeys(score.stage for score in scores if score.missed and score.stage))
+    if named or not criterion.stage:
+        return named
+    if criterion.model == SHIPPED:
+        return evidence.chain.stages(otherwise=criterion.stage)
+    return (criterion.stage,)
 
 
 def _decide(criterion: Criterion, measured: Measured) -> str:
@@ -103,11 +124,13 @@ def _decide(criterion: Criterion, measured: Measured) -> str:
 
 
 def _decide_comparison(criterion: Criterion, metric: Metric, found: Comparison) -> str:
-    """Rules ``superior`` and ``non_inferior``; where both models' scores are 0 or 1, McNemar's test
-    decides about superiority, because bootstrap intervals of few binary pairs are too narrow."""
+    """Rules ``superior``, ``non_inferior`` and ``within``. Where both models' scores are 0 or 1, McNemar's
+    test decides about superiority, because bootstrap intervals of few binary pairs are too narrow."""
     sign = 1.0 if metric.better == "higher" else -1.0
     advantage = sign * found.difference
     surely = min(sign * found.low, sign * found.high)
+    if criterion.rule == "within":
+        return PASS if advantage >= -criterion.margin - 1e-9 else FAIL  # 0.9 - 0.95 is not quite -0.05
     if criterion.rule == "non_inferior":
         if advantage < -criterion.margin:
             return FAIL
@@ -153,7 +176,9 @@ def _measured(
 
 
 def _misses(scores: Sequence[Score]) -> list[Miss]:
-    return [Miss(s.case, s.prompt, s.expected, s.actual, s.reason, s.where) for s in scores if s.missed]
+    return [
+        Miss(s.case, s.prompt, s.expected, s.actual, s.reason, s.where, s.stage) for s in scores if s.missed
+    ]
 
 
 def _notes(scores: Sequence[Score]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from evals import stats
 from evals.cases import Case
+from evals.fidelity.stages import DATA
 from evals.verdict import FAIL, PASS, Measured, Miss, Verdict
 from training.dataset import read_sharegpt
 from training.task import Task
@@ -32,7 +33,9 @@ def leakage(task: Task, cases: Mapping[str, Sequence[Case]]) -> Verdict:
         twin = known.twin(case.prompt)
         if twin is not None:
             reason = f"the training data asks {twin!r}"
-            misses.append(Miss(case.id, case.prompt, "an unseen question", twin, reason, case.where))
+            misses.append(
+                Miss(case.id, case.prompt, "an unseen question", twin, reason, case.where, stage=DATA)
+            )
     hits = [0.0 if case.id in {miss.case for miss in misses} else 1.0 for case in checked]
     measured = None
     if hits:
@@ -52,6 +55,7 @@ def leakage(task: Task, cases: Mapping[str, Sequence[Case]]) -> Verdict:
         advice="take the row out of the training data; never change the case",
         measured=measured,
         misses=misses,
+        stages=[DATA] if misses else [],
     )
 
 

@@ -9,38 +9,53 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from evals.cases import Case
+from evals.fidelity.chain import Chain
 from evals.models import Generation, Likelihood, Model, Question, ScoringModel
+from evals.verdict import NotEvaluated
 from training.progress import Progress
 from training.recipe import Recipe
 from training.store import Artifact, Step, Store
 from training.task import Task
 
 
-class NotEvaluated(Exception):
-    """What a metric needs is not there; the reason goes into the verdict."""
-
-
 @dataclass(frozen=True)
 class Export:
     """What training and export left: any part may be missing when a model was made elsewhere.
 
+    ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own
+    quantisation of it to the type that the shipped file is labelled with: what the file should be.
     ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
     """
 
-    shipped_file: Path | None = None
-    shipped_sha256: str | None = None
+    shipped: Artifact | None = None
     base: Artifact | None = None
     adapter: Artifact | None = None
+    merged: Artifact | None = None
+    f16: Artifact | None = None
+    reference: Artifact | None = None
     files: Mapping[str, Artifact] = field(default_factory=dict)
     chain: tuple[Artifact, ...] = ()
     recipe: Recipe | None = None
+
+    @property
+    def shipped_file(self) -> Path | None:
+        """The GGUF file that the verdict is about."""
+        if self.shipped is None:
+            return None
+        names: Iterable[str] = self.shipped.manifest["files"]
+        return self.shipped.path / next(name for name in names if name.endswith(".gguf"))
+
+    @property
+    def shipped_sha256(self) -> str | None:
+        path = self.shipped_file
+        return self.shipped.manifest["files"][path.name]["sha256"] if self.shipped and path else None
 
 
 @dataclass(frozen=True)
@@ -62,9 +77,13 @@ class Evidence:
         models: Mapping[str, Model],
         export: Export,
         ratings: Mapping[str, Sequence[float]],
+        absent: Mapping[str, str] | None = None,
     ) -> None:
+        """``absent``: why a model that a criterion may ask for is not among ``models``."""
         self.store, self.task, self.cases = store, task, cases
-        self.models, self.export, self.ratings = models, export, ratings
+        self.chain = Chain(store, task, cases, models, export)
+        self.models = {**models, **self.chain.trained_models()}
+        self.export, self.ratings, self._absent = export, ratings, absent or {}
         self.used: dict[str, Artifact] = {}
 
     @cached_property
@@ -78,10 +97,10 @@ class Evidence:
     def first_case_set(self) -> str:
         return next(iter(self.cases))
 
-    def generations(self, model: str, case_set: str, limit: int | None = None) -> dict[str, Generation]:
-        """Answers of ``model`` by case id, to the whole set or its first ``limit`` cases."""
-        chosen = self._model(model)
-        questions = self._questions(case_set)[:limit]
+    def generations(self, model: str, case_set: str) -> dict[str, Generation]:
+        """Answers of ``model`` by case id."""
+        chosen = self.model(model)
+        questions = self._questions(case_set)
         if not questions:
             return {}
         tokens = self.task.decoding.max_tokens
@@ -102,6 +121,8 @@ class Evidence:
         questions = [question for question in self._questions(case_set) if question.reference is not None]
         if not questions:
             return {}
+        if (known := self.chain.likelihoods(model, questions)) is not None:
+            return dict(zip((question.id for question in questions), known, strict=True))
 
         def build(out: Path, progress: Progress) -> Mapping[str, Any]:
             log = self.store.root / "logs" / f"likelihoods-{out.name}.log"
@@ -142,14 +163,17 @@ class Evidence:
     def _questions(self, case_set: str) -> list[Question]:
         return [case.question for case in self.cases[case_set]]
 
-    def _model(self, name: str) -> Model:
+    def model(self, name: str) -> Model:
+        """A model by its role; raises NotEvaluated with the reason where there is none."""
+        if name in self._absent:
+            raise NotEvaluated(self._absent[name])
         if name not in self.models:
             raise NotEvaluated(f"no model {name!r} in this run; there are: {', '.join(self.models)}")
         return self.models[name]
 
     def _scoring(self, name: str, what: str) -> ScoringModel:
-        model = self._model(name)
-        if not (hasattr(model, "score") and hasattr(model, "time")):
+        model = self.model(name)
+        if not hasattr(model, {"likelihoods": "score", "timings": "time"}[what]):
             raise NotEvaluated(f"the runtime of {name!r} gives no {what}")
         return cast(ScoringModel, model)
 

@@ -65,6 +65,17 @@ def perplexity(nll: Sequence[float], tokens: Sequence[float], confidence: float)
     return Estimate(value, low, high, len(nll), "bootstrap over rows")
 
 
+def weighted_mean(values: Sequence[float], weights: Sequence[float], confidence: float) -> Estimate:
+    """Mean of ``values`` weighted by ``weights`` (tokens of a row), bootstrapped over rows."""
+
+    def statistic(value: Any, weight: Any, axis: int) -> Any:
+        return (value * weight).sum(axis=axis) / weight.sum(axis=axis)
+
+    low, high = _bootstrap([values, weights], statistic, confidence)
+    total = math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
+    return Estimate(total / math.fsum(weights), low, high, len(values), "bootstrap over rows")
+
+
 def percentile(values: Sequence[float], rank: float, confidence: float) -> Estimate:
     """The ``rank``-th percentile (0-100, linear interpolation) with a percentile bootstrap interval."""
     import numpy as np

@@ -14,9 +14,13 @@ from training.task import Criterion
 PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED = "PASS", "FAIL", "INCONCLUSIVE", "NOT EVALUATED"
 
 
+class NotEvaluated(Exception):
+    """What a metric needs is not there; the reason goes into the verdict."""
+
+
 @dataclass(frozen=True)
 class Miss:
-    """A case that counted against a criterion."""
+    """A case that counted against a criterion; ``stage``: where between data and user the fault came in."""
 
     case: str
     prompt: str
@@ -24,6 +28,7 @@ class Miss:
     actual: str
     reason: str
     where: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Verdict:
     rule: str
     requirement: str
     why: str
+    threshold: float | None = None
+    stages: Sequence[str] = ()
     advice: str = ""
     reason: str = ""
     measured: Measured | None = None
@@ -82,6 +89,8 @@ class Verdict:
         lines.append(f"  because:  {self.why}")
         if self.reason:
             lines.append(f"  reason:   {self.reason}")
+        if self.stages:
+            lines.append(f"  at fault: {', '.join(self.stages)}")
         for measured in filter(None, (self.measured, self.against)):
             lines.append(f"  measured: {describe(measured, self.unit)}")
         if self.comparison:
@@ -114,8 +123,8 @@ def verdict_for(criterion: Criterion, status: str, unit: str, better: str, **mor
         rule=criterion.rule,
         requirement=requirement(criterion, unit),
         why=criterion.why,
-        advice=criterion.advice,
-        **more,
+        threshold=_threshold(criterion, better),
+        **{"advice": criterion.advice, **more},
     )
 
 
@@ -124,6 +133,9 @@ def requirement(criterion: Criterion, unit: str) -> str:
     name = criterion.metric
     if criterion.rule == "superior":
         return f"{name} of {criterion.model} better than of {criterion.against}, surely ({_level(criterion)})"
+    if criterion.rule == "within":
+        margin = show(criterion.margin, unit)
+        return f"{name} of {criterion.model} at most {margin} worse than {criterion.against}, as measured"
     if criterion.rule == "non_inferior":
         margin = show(criterion.margin, unit)
         worse = f"at most {margin} worse than {criterion.against}"
@@ -132,6 +144,15 @@ def requirement(criterion: Criterion, unit: str) -> str:
     assert bound is not None
     sure = f", surely ({_level(criterion)})" if criterion.rule == "confident" else ""
     return f"{name} {sign} {show(bound, unit)}{sure}"
+
+
+def _threshold(criterion: Criterion, better: str) -> float | None:
+    """The number that decides: a bound, or for a comparison the difference that is still acceptable."""
+    if criterion.rule == "superior":
+        return 0.0
+    if criterion.rule in ("non_inferior", "within"):
+        return criterion.margin if better == "lower" else -criterion.margin
+    return criterion.at_least if criterion.at_least is not None else criterion.at_most
 
 
 def _level(criterion: Criterion) -> str:

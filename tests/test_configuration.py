@@ -253,7 +253,7 @@ MISTAKES = {
         "at_least = 0.9\n",
         'at_least = 0.9\nagainst = "base"\n',
         "[[criteria]]",
-        ["'against' belongs to the rules superior and non_inferior"],
+        ["'against' belongs to the rules superior, non_inferior and within"],
     ),
     "empty-id": (
         TASK,

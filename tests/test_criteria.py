@@ -6,22 +6,25 @@ python -m pytest tests/test_criteria.py
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 from evals.cases import Case
-from evals.criteria import judge
+from evals.criteria import check_criteria, judge
 from evals.evidence import Evidence, Export
 from evals.gate import DO_NOT_SHIP, SHIP, decide
 from evals.hard import hard_cases, judge_hard
 from evals.models import LENGTH, Generation, Likelihood, Question, Timings
 from evals.ratings import answer_digest
 from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS, Measured, Miss, Verdict, shorten, show
+from training.errors import SeatrialError
 from training.store import Store
 from training.task import Criterion, load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
+GOLDEN = MINIATURE.parents[1] / "golden" / "task_api"
 ON = json.dumps({"operation": "on", "arguments": {}, "reply": "The lamp is on. Anything else?"})
 OFF = json.dumps({"operation": "off", "arguments": {}, "reply": "The lamp is off. Anything else?"})
 
@@ -286,7 +289,7 @@ def test_comparing_pairs_the_answers_to_the_same_case(evidence_of):
         (compared("superior"), "no model 'base' in this run; there are: shipped"),
         (requiring("perplexity", at_most=9), "the runtime of 'shipped' gives no likelihoods"),
         (requiring("answer_seconds", at_most=9), "the runtime of 'shipped' gives no timings"),
-        (requiring("adapter_loads", at_least=1), "the model was not trained in this run"),
+        (requiring("adapter_loads", at_least=1), "there is no adapter in this run"),
         (requiring("file_size", at_most=5), "a program was judged, not a file"),
         (requiring("keyword_recall", at_least=1), "no case of domain can be scored by keyword_recall"),
         (requiring(cases=("empty",), at_least=1), "the case set 'empty' is empty"),
@@ -578,3 +581,56 @@ def test_a_run_that_pytest_calls_bad_never_ships_even_if_nothing_explains_why(st
     assert decision.decision == DO_NOT_SHIP
     assert decision.exit_status != 0
     assert decision.reasons
+
+
+# --- rule within and loss attribution ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hits", "margin", "status"),
+    [(20, 0.0, PASS), (19, 0.05, PASS), (19, 0.04, FAIL), (18, 0.05, FAIL), (18, 0.1, PASS)],
+)
+def test_a_stage_may_cost_as_much_as_its_margin(evidence_of, hits, margin, status):
+    evidence = evidence_of(right("merged", hits, 20), right("adapter", 20, 20))
+    criterion = requiring(rule="within", model="merged", against="adapter", margin=margin, stage="merge")
+    verdict = judge(criterion, evidence)
+    assert verdict.status == status
+    assert verdict.threshold == -margin
+    assert verdict.stages == (["merge"] if status == FAIL else [])
+    assert ("merge once" in verdict.advice) == (status == FAIL)
+
+
+def test_a_perplexity_may_rise_as_much_as_its_margin(evidence_of):
+    cases = {"domain": cases_of(4)}
+    evidence = evidence_of(Scoring("merged", [1.2] * 4), Scoring("adapter", [1.1] * 4), cases=cases)
+
+    def status(margin):
+        criterion = requiring(
+            "perplexity", rule="within", model="merged", against="adapter", margin=margin, stage="merge"
+        )
+        return judge(criterion, evidence).status
+
+    assert (status(0.11), status(0.09)) == (PASS, FAIL)
+
+
+def test_a_loss_is_a_criterion_for_every_step_that_its_metric_can_be_measured_at():
+    task = load_task(GOLDEN)
+    ids = [criterion.id for criterion in task.criteria if criterion.id.startswith("LOSS.operations.")]
+    steps = ["training", "merge", "conversion", "quantisation", "q8_0", "q5_k_m", "ollama"]
+    assert ids == [f"LOSS.operations.{step}" for step in steps]
+    assert "LOSS.perplexity.ollama" not in {criterion.id for criterion in task.criteria}
+    required = {c.id.rpartition(".")[2] for c in task.criteria if c.id in ids and c.required}
+    assert required == {"training", "merge", "conversion", "quantisation"}
+    assert all(c.why and c.rule == "within" for c in task.criteria if c.id in ids)
+
+
+def test_a_mistake_in_a_loss_is_told_with_its_line(tmp_path):
+    folder = shutil.copytree(MINIATURE, tmp_path / "lamp")
+    path = folder / "task.toml"
+    loss = '[[losses]]\nid = "L"\ntitle = "t"\nmetric = "speed"\ncases = "domain"\nmargin = 0.1\nwhy = "w"\n'
+    path.write_text(path.read_text(encoding="utf-8") + loss, encoding="utf-8")
+    line = path.read_text(encoding="utf-8").splitlines().index("[[losses]]") + 1
+    with pytest.raises(
+        SeatrialError, match=f"task.toml:{line}: criterion 'L.training' names the metric 'speed'"
+    ):
+        check_criteria(load_task(folder))

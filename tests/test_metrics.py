@@ -46,9 +46,12 @@ def criterion_for(metric, cases=("domain",), **more):
     return Criterion(id="X-1", title="t", why="w", metric=metric, cases=cases, at_least=0.5, **more)
 
 
-def evidence_with(models=None, export=None, ratings=None, cases=(), store=None):
-    cases = {"domain": list(cases)}
-    return Evidence(store, load_task(GOLDEN), cases, models or {}, export or Export(), ratings or {})
+def evidence_with(models=None, export=None, ratings=None, cases=(), store=None, absent=None):
+    task, cases = (
+        load_task(GOLDEN),
+        {name: [] for name in load_task(GOLDEN).case_sets} | {"domain": list(cases)},
+    )
+    return Evidence(store, task, cases, models or {}, export or Export(), ratings or {}, absent)
 
 
 def score(metric, text, expect=None, *, prompt="add buy milk", reference=None, settings=None, **generation):
@@ -489,7 +492,8 @@ def artifact(folder, name, content, **facts):
     path = folder / name
     path.write_text(content, encoding="utf-8")
     files = {name: {"sha256": file_digest(path), "bytes": len(content)}}
-    return Artifact(folder, {"key": name, "files": files, "facts": facts, "seconds": 90.0})
+    manifest = {"key": name, "step": folder.name, "files": files, "facts": facts, "seconds": 90.0}
+    return Artifact(folder, manifest)
 
 
 class Answers:
@@ -523,8 +527,7 @@ def export(tmp_path):
     adapter = artifact(tmp_path / "adapter", "adapter.safetensors", "weights")
     f16, q4 = (artifact(tmp_path / kind, f"lamp-{kind}.gguf", kind * 50) for kind in ("f16", "q4"))
     return Export(
-        shipped_file=q4.path / "lamp-q4.gguf",
-        shipped_sha256="0" * 64,
+        shipped=q4,
         base=artifact(tmp_path / "base", "model.safetensors", "base"),
         adapter=adapter,
         files={"f16": f16, "q4": q4},
@@ -599,10 +602,29 @@ def test_training_time_is_that_of_the_training_and_not_of_this_run(export):
     assert measure("training_minutes", evidence_with(export=export))[0].value == 1.5
 
 
-@pytest.mark.parametrize("metric", ["adapter_loads", "gguf_answers", "digests_match", "training_minutes"])
-def test_a_model_that_was_not_trained_here_has_no_export_to_judge(metric):
-    with pytest.raises(NotEvaluated, match="not trained in this run"):
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        ("adapter_loads", "there is no adapter in this run"),
+        ("gguf_answers", "a program was judged"),
+        ("digests_match", "a program was judged"),
+        ("training_minutes", "the model was not trained here"),
+        ("adapter_strength_error", "the adapter is not here"),
+        ("metadata_parity", "a program was judged"),
+        ("weights_parity", "a program was judged"),
+        ("token_parity", "--hf-model=DIR"),
+        ("kl_divergence", "--hf-model=DIR"),
+    ],
+)
+def test_what_is_not_there_is_not_judged(metric, reason):
+    with pytest.raises(NotEvaluated, match=reason):
         measure(metric, evidence_with())
+
+
+def test_a_file_without_the_model_that_was_trained_cannot_be_compared(export):
+    for metric in ("metadata_parity", "weights_parity", "token_parity", "prompt_parity"):
+        with pytest.raises(NotEvaluated, match="--hf-model=DIR"):
+            measure(metric, evidence_with(export=export))
 
 
 def test_a_program_has_no_file_size():
@@ -610,19 +632,18 @@ def test_a_program_has_no_file_size():
         measure("file_size", evidence_with())
 
 
-def test_without_an_ollama_server_nothing_is_said_about_ollama(export, monkeypatch):
-    monkeypatch.setattr("evals.models.ollama.server_version", lambda: None)
-    with pytest.raises(NotEvaluated, match=r"no Ollama server answers(.|\n)*'ollama serve'"):
-        measure("ollama_answers", evidence_with(export=export))
+def test_without_an_ollama_server_nothing_is_said_about_ollama(export):
+    evidence = evidence_with(export=export, absent={"ollama": "start one with 'ollama serve'"})
+    for metric in ("ollama_answers", "prompt_parity"):
+        with pytest.raises(NotEvaluated, match="'ollama serve'"):
+            METRICS[metric].measure(evidence, criterion_for(metric), "ollama")
 
 
 @pytest.mark.parametrize(
     ("generation", "missed"), [(Generation("created"), False), (Generation("x", stop_reason=LENGTH), True)]
 )
-def test_the_shipped_file_must_answer_every_case_in_ollama(export, tmp_path, monkeypatch, generation, missed):
-    (export.shipped_file.parent / "Modelfile").write_text("FROM ./lamp-q4.gguf\n", encoding="utf-8")
-    monkeypatch.setattr("evals.models.ollama.server_version", lambda: "0.12")
-    monkeypatch.setattr("evals.models.ollama.OllamaModel.generate", lambda self, q, tokens, log: [generation])
-    evidence = evidence_with(export=export, cases=[case_of()], store=Shelf(tmp_path))
+def test_the_shipped_file_must_answer_every_case_in_ollama(export, tmp_path, generation, missed):
+    models = {"ollama": Answers("ollama", generation)}
+    evidence = evidence_with(models, export, cases=[case_of()], store=Shelf(tmp_path))
     (found,) = measure("ollama_answers", evidence)
     assert (found.case, found.missed) == ("c-1", missed)

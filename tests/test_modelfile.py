@@ -63,7 +63,12 @@ def test_a_known_chat_format_gets_its_template_and_stop_strings(gguf_with, name)
     assert lines[0] == "FROM ./lamp-q4.gguf"
     assert f'SYSTEM """{SYSTEM}"""' in lines
     assert [line for line in lines if "stop" in line] == [f'PARAMETER stop "{stop}"' for stop in STOPS[name]]
-    assert lines[-3:] == ["PARAMETER temperature 0", "PARAMETER num_predict 128", "PARAMETER num_ctx 4096"]
+    assert lines[-4:] == [
+        "PARAMETER repeat_penalty 1.0",
+        "PARAMETER temperature 0",
+        "PARAMETER num_predict 128",
+        "PARAMETER num_ctx 4096",
+    ]
     assert f'TEMPLATE """{chat_format(TEMPLATES[name]).template}"""' in text
 
 
@@ -127,7 +132,13 @@ def test_what_is_written_reads_back_as_ollama_is_given_it(gguf_with, name):
     assert read_modelfile(text) == {
         "template": chat_format(TEMPLATES[name]).template,
         "system": SYSTEM,
-        "parameters": {"stop": STOPS[name], "temperature": 0, "num_predict": 128, "num_ctx": 4096},
+        "parameters": {
+            "stop": STOPS[name],
+            "repeat_penalty": 1.0,
+            "temperature": 0,
+            "num_predict": 128,
+            "num_ctx": 4096,
+        },
     }
 
 
@@ -155,6 +166,7 @@ def test_a_system_prompt_reads_back_whatever_it_holds(chatml_gguf, system):
     assert found["system"] == system
     assert found["parameters"] == {
         "stop": STOPS["chatml"],
+        "repeat_penalty": 1.0,
         "temperature": 0,
         "num_predict": 128,
         "num_ctx": 4096,

@@ -21,6 +21,11 @@ HELP = {
     "--require=NAME": "make a criterion required, such as SC-4.ollama (or just: ollama); repeatable",
     "--program=COMMAND": "judge a program that reads and writes JSON lines instead of training a model",
     "--base-program=COMMAND": "with --program: what it is compared with",
+    "--gguf=FILE": "judge this GGUF file; nothing is trained",
+    "--base-gguf=FILE": "with --gguf: the untuned model as a GGUF file",
+    "--adapter=DIR": "with --gguf: the LoRA adapter that it was made from",
+    "--hf-model=DIR": "with --gguf: the merged Hugging Face model that it was made from",
+    "--modelfile=FILE": "with --gguf: its Ollama Modelfile (default: the one beside it)",
 }
 MARKERS = {
     "release": "the gate: `pytest -m release` exits 0 only if the shipped file may ship.",
@@ -184,6 +189,11 @@ def refused(gate: Gate, *arguments: str, says: str, **how: object) -> None:
         (["--program="], "--base-program: needs --program"),
         (["--program=no-such-program --fast"], "--program: *'no-such-program --fast'*no such command"),
         (["--program=python 'unbalanced"], "--program: *cannot be run: No closing quotation"),
+        (["--hf-model=."], "--hf-model=.: holds no config.json"),
+        (["--gguf=nowhere.gguf"], "--gguf=nowhere.gguf: does not exist"),
+        (["--gguf=README.md"], "--gguf and --program: judge either a file or a program"),
+        (["--adapter=."], "--adapter=.: holds no adapter_config.json"),
+        (["--modelfile=README.md"], "--modelfile: needs --gguf=FILE, the file to judge"),
         (["--base-program=no-such-program"], "--base-program: *'no-such-program'*no such command"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -19,8 +19,6 @@ from typing import Any
 from training.errors import SeatrialError
 from training.process import REPOSITORY
 
-# Values of llama.cpp's enum llama_ftype.
-FILE_TYPES = {"q8_0": "MOSTLY_Q8_0", "q5_k_m": "MOSTLY_Q5_K_M", "q4_k_m": "MOSTLY_Q4_K_M"}
 WANTED = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
 
 
@@ -73,7 +71,7 @@ def quantize(request: dict[str, Any], send: Callable[..., None]) -> dict[str, An
     import llama_cpp
 
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_{FILE_TYPES[request['type']]}")
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{request['type'].upper()}")
     params.nthread = os.cpu_count() or 1
     code = llama_cpp.llama_model_quantize(
         request["model"].encode(), request["out"].encode(), llama_cpp.ctypes.byref(params)

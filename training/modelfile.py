@@ -13,6 +13,12 @@ from typing import Any
 
 from training.errors import SeatrialError
 
+# Types that our own quantiser makes of an F16 file without an importance matrix.
+KNOWN_TYPES = (
+    *("f16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_0"),
+    *("q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"),
+)
+
 
 @dataclass(frozen=True)
 class ChatFormat:
@@ -65,10 +71,24 @@ def modelfile(gguf: Path, system: str, decoding: Mapping[str, Any]) -> tuple[str
         lines.append("# The model's chat format is not known here: add its TEMPLATE and stop strings.")
     if system:
         lines.append(f'SYSTEM """{system}"""')
+    # Ollama's default, 1.1, punishes what an answer has to repeat, such as a task's name.
+    lines.append("PARAMETER repeat_penalty 1.0")
     lines.append(f"PARAMETER temperature {decoding['temperature']}")
     lines.append(f"PARAMETER num_predict {decoding['max_tokens']}")
     lines.append(f"PARAMETER num_ctx {decoding['context']}")
     return "\n".join(lines) + "\n", {"chat_format": known.name if known else None}
+
+
+def quantization_of(gguf: Path) -> str | None:
+    """The type that a GGUF file is labelled with, such as ``q4_k_m``; None if it says none that we make."""
+    from gguf import LlamaFileType
+
+    try:
+        label = LlamaFileType(read_metadata(gguf).get("general.file_type"))
+    except (ValueError, OSError, IndexError, KeyError):
+        return None
+    kind = label.name.removeprefix("MOSTLY_").lower()
+    return kind if kind in KNOWN_TYPES else None
 
 
 def read_metadata(gguf: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Raise a step's version when a change of code changes its result.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -71,7 +72,7 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
 
 def merge(base: Artifact, adapter: Artifact) -> Step:
     """Base and adapter as one float32 model."""
-    dtype = adapter.facts["compute_dtype"]
+    dtype = adapter.facts.get("compute_dtype", "float32")  # a given adapter does not say
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         request = {"base": str(base.path), "adapter": str(adapter.path), "compute_dtype": dtype}
@@ -124,7 +125,38 @@ def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping
         return {**facts, **template_facts}
 
     params = {"type": kind, "name": name, "system": system, "decoding": dict(decoding)}
-    return Step("quantized", 1, params, {"f16": f16.digest}, build)
+    return Step("quantized", 2, params, {"f16": f16.digest}, build)
+
+
+def take_in_file(gguf: Path, modelfile_text: str) -> Step:
+    """A GGUF file that was made elsewhere, beside its Modelfile: linked, or copied where it cannot be."""
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        _link(gguf, out / gguf.name)
+        (out / "Modelfile").write_text(modelfile_text, encoding="utf-8")
+        return {}
+
+    params = {"name": gguf.name, "modelfile": modelfile_text}
+    return Step("given-file", 1, params, {"file": file_digest(gguf)}, build, heavy=False)
+
+
+def take_in_folder(folder: Path, kind: str) -> Step:
+    """A model folder (``kind``: model or adapter) that was made elsewhere."""
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            if path.name != "manifest.json":
+                _link(path, out / path.name)
+        return {}
+
+    return Step(f"given-{kind}", 1, {}, {"folder": _folder_digest(folder)}, build, heavy=False)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
 
 
 def gguf_file(artifact: Artifact) -> Path:

@@ -15,7 +15,7 @@ from training.configuration import Config, Misplaced, read_toml
 from training.errors import SeatrialError
 
 SHIPPED = "shipped"
-RULES = ("point", "confident", "superior", "non_inferior")
+RULES = ("point", "confident", "superior", "non_inferior", "within")
 
 
 class Contract(Config):
@@ -59,13 +59,14 @@ class Criterion(Config):
     model: str = SHIPPED
     at_least: float | None = None
     at_most: float | None = None
-    rule: Literal["point", "confident", "superior", "non_inferior"] = "point"
+    rule: Literal["point", "confident", "superior", "non_inferior", "within"] = "point"
     against: str | None = None
     margin: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     required: bool = True
     why: str
     advice: str = ""
+    stage: str = ""
     settings: Mapping[str, Any] = {}
 
     @property
@@ -91,10 +92,65 @@ class Criterion(Config):
             if len(bounds) != 1:
                 raise ValueError(f"rule {self.rule!r} needs exactly one of at_least and at_most")
             if self.against:
-                raise ValueError(f"'against' belongs to the rules superior and non_inferior, not {self.rule}")
+                raise ValueError(
+                    f"'against' belongs to the rules superior, non_inferior and within, not {self.rule}"
+                )
         elif bounds or not self.against:
             raise ValueError(f"rule {self.rule!r} needs 'against' (a model) and no at_least or at_most")
         return self
+
+
+# name of the step, stage that it belongs to, its model, the model before it, whether it can be required.
+# Only the file that ships is gated among the quantisations; the runtime is, where a server is required.
+STEPS = (
+    ("training", "training", "adapter", "base", True),
+    ("merge", "merge", "merged", "adapter", True),
+    ("conversion", "conversion", "f16", "merged", True),
+    ("quantisation", "quantisation", "shipped", "f16", True),
+    ("q8_0", "quantisation", "q8_0", "f16", False),
+    ("q5_k_m", "quantisation", "q5_k_m", "f16", False),
+    ("ollama", "runtime", "ollama", "shipped", False),
+)
+
+
+class Loss(Config):
+    """A metric by which the stages from base to runtime are compared: one criterion for each of ``STEPS``.
+
+    ``margin``: how much worse a stage's model may be than the one before it, in the metric's unit.
+    """
+
+    id: str
+    title: str
+    metric: str
+    cases: tuple[str, ...]
+    margin: float = Field(ge=0)
+    required: bool = True
+    why: str
+
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    def criteria(self) -> list[Criterion]:
+        """LOSS.operations → LOSS.operations.training, .merge, .conversion, ..."""
+        return [
+            Criterion(
+                id=f"{self.id}.{name}",
+                title=f"{self.title}: {model} against {against}",
+                metric=self.metric,
+                cases=self.cases,
+                model=model,
+                against=against,
+                rule="within",
+                margin=self.margin,
+                required=self.required and needed,
+                stage=stage,
+                why=self.why,
+            )
+            for name, stage, model, against, needed in STEPS
+            if not (name == "ollama" and self.metric == "perplexity")  # Ollama gives no likelihoods
+        ]
 
 
 class Task(Config):
@@ -114,10 +170,21 @@ class Task(Config):
     prompts: Prompts
     case_sets: Mapping[str, CaseSet]
     criteria: tuple[Criterion, ...]
+    losses: tuple[Loss, ...] = ()
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:
+        for number, loss in enumerate(self.losses):
+            unknown = [name for name in loss.cases if name not in self.case_sets]
+            if unknown:
+                known = ", ".join(self.case_sets)
+                raise Misplaced(
+                    f"loss {loss.id!r} names the case set {unknown[0]!r}; there are: {known}",
+                    "losses",
+                    number,
+                    "cases",
+                )
         seen: set[str] = set()
         for number, criterion in enumerate(self.criteria):
             if criterion.id in seen:
@@ -168,7 +235,8 @@ def load_task(folder: Path) -> Task:
             "no task here", where=path, hint="give a folder that holds a task.toml: --task=golden/task_api"
         )
     task = read_toml(path, Task)
-    return task.model_copy(update={"folder": path.parent.resolve()})
+    losses = [criterion for loss in task.losses for criterion in loss.criteria()]
+    return task.model_copy(update={"folder": path.parent.resolve(), "criteria": (*task.criteria, *losses)})
 
 
 def _text(path: Path) -> str:

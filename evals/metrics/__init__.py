@@ -17,6 +17,16 @@ from evals.metrics.export import (
     ollama_answers,
     training_minutes,
 )
+from evals.metrics.fidelity import (
+    adapter_strength_error,
+    kl_divergence,
+    metadata_parity,
+    nll_change,
+    prompt_parity,
+    token_parity,
+    top1_agreement,
+    weights_parity,
+)
 from evals.metrics.keywords import keyword_recall
 from evals.metrics.latency import (
     answer_seconds,
@@ -53,6 +63,14 @@ METRICS: dict[str, Metric] = {
         digests_match,
         ollama_answers,
         training_minutes,
+        metadata_parity,
+        weights_parity,
+        adapter_strength_error,
+        token_parity,
+        prompt_parity,
+        kl_divergence,
+        top1_agreement,
+        nll_change,
     )
 }
 

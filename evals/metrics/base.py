@@ -17,7 +17,8 @@ from training.task import Criterion
 class Score:
     """One case's score. ``weight`` is its number of tokens where a metric counts tokens.
 
-    ``missed`` says that the case counts against the criterion; ``group`` puts it into a breakdown.
+    ``missed`` says that the case counts against the criterion; ``group`` puts it into a breakdown; ``stage``
+    says where between data and user the fault of a missed check came in.
     """
 
     case: str
@@ -31,6 +32,7 @@ class Score:
     group: str = ""
     weight: float = 1.0
     note: str = ""
+    stage: str = ""
 
 
 Judge = Callable[[Case, Generation, Criterion, "Evidence"], Score | None]

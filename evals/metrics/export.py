@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from evals.evidence import Evidence, NotEvaluated
+from evals.evidence import Evidence
 from evals.metrics.base import Estimator, Measure, Metric, Score, counted, only, share
 from evals.models import EOS, Generation
+from evals.verdict import NotEvaluated
 from training.errors import SeatrialError
-from training.store import file_digest
+from training.store import Artifact, file_digest
 from training.task import Criterion
 
-PROBES = 3  # questions that show that a file answers
 
-
-def _needs_training(measure: Callable[[Evidence, Criterion], list[Score]]) -> Measure:
-    def guarded(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-        if evidence.export.adapter is None:
-            raise NotEvaluated("the model was not trained in this run, so there is no adapter or export")
-        return measure(evidence, criterion)
-
-    return guarded
-
-
-@_needs_training
-def _adapter_loads(evidence: Evidence, criterion: Criterion) -> list[Score]:
+def _adapter_loads(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     from evals.models.adapter import adapter_answer
 
-    assert evidence.export.adapter and evidence.export.base
+    if evidence.export.adapter is None:
+        raise NotEvaluated("there is no adapter in this run: give it with --adapter=DIR")
+    if evidence.export.base is None:
+        raise NotEvaluated("the adapter's base is not here: --recipe names one, or its path in the adapter")
     evidence.use(evidence.export.adapter)
     question = next(case for cases in evidence.cases.values() for case in cases if case.prompt.strip())
     artifact = evidence.store.build(
@@ -40,13 +30,12 @@ def _adapter_loads(evidence: Evidence, criterion: Criterion) -> list[Score]:
     return [Score("adapter", float(bool(text.strip())), not text.strip(), reason, "an answer", text)]
 
 
-@_needs_training
-def _gguf_answers(evidence: Evidence, criterion: Criterion) -> list[Score]:
+def _gguf_answers(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     scores = []
-    for kind, artifact in evidence.export.files.items():
+    for kind, artifact in _files(evidence).items():
         evidence.use(artifact)
         try:
-            answers = list(evidence.generations(kind, evidence.first_case_set, limit=PROBES).values())
+            answers = list(evidence.generations(kind, evidence.first_case_set).values())
         except SeatrialError as error:
             scores.append(Score(kind, 0.0, True, str(error), "answers"))
             continue
@@ -54,13 +43,13 @@ def _gguf_answers(evidence: Evidence, criterion: Criterion) -> list[Score]:
     return scores
 
 
-@_needs_training
-def _digests_match(evidence: Evidence, criterion: Criterion) -> list[Score]:
+def _digests_match(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     scores = []
     for artifact in evidence.export.chain:
         evidence.use(artifact)
-    assert evidence.export.adapter
-    exported = {"adapter": evidence.export.adapter, **evidence.export.files}
+    exported = _files(evidence)
+    if evidence.export.adapter:
+        exported = {"adapter": evidence.export.adapter, **exported}
     for kind, artifact in exported.items():
         for name, recorded in artifact.manifest["files"].items():
             path = artifact.path / name
@@ -71,6 +60,15 @@ def _digests_match(evidence: Evidence, criterion: Criterion) -> list[Score]:
     return scores
 
 
+def _files(evidence: Evidence) -> dict[str, Artifact]:
+    """Every GGUF file by the name of the model that it is."""
+    export = evidence.export
+    if export.shipped is None:
+        raise NotEvaluated("a program was judged, not a file")
+    known = {artifact.key for artifact in export.files.values()}
+    return {**export.files, **({} if export.shipped.key in known else {"shipped": export.shipped})}
+
+
 def _file_size(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     path = evidence.export.shipped_file
     if path is None:
@@ -79,31 +77,16 @@ def _file_size(evidence: Evidence, criterion: Criterion, model: str) -> list[Sco
 
 
 def _ollama_answers(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    from evals.models.ollama import OllamaModel, server_version
-
-    version = server_version()
-    if version is None:
-        raise NotEvaluated(
-            "no Ollama server answers on this machine (OLLAMA_HOST, else 127.0.0.1:11434); "
-            "start one with 'ollama serve'"
-        )
-    shipped = evidence.export.shipped_file
-    if shipped is None:
-        raise NotEvaluated("a program was judged, not a file")
-    text = (shipped.parent / "Modelfile").read_text(encoding="utf-8")
-    models = dict(evidence.models)
-    models["ollama"] = OllamaModel("ollama", shipped, str(evidence.export.shipped_sha256), text, version)
-    evidence.models = models
-    scores = []
-    for case_set in criterion.cases:
-        for case, answer in evidence.generations("ollama", case_set).items():
-            scores.append(_answering(case, [answer]))
-    return scores
+    return [
+        _answering(case, [answer])
+        for case_set in criterion.cases
+        for case, answer in evidence.generations("ollama", case_set).items()
+    ]
 
 
-@_needs_training
-def _training_minutes(evidence: Evidence, criterion: Criterion) -> list[Score]:
-    assert evidence.export.adapter
+def _training_minutes(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+    if evidence.export.adapter is None or evidence.export.adapter.manifest["step"] != "adapter":
+        raise NotEvaluated("the model was not trained here")
     return [Score("training", evidence.use(evidence.export.adapter).manifest["seconds"] / 60)]
 
 

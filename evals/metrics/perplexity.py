@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evals import stats
-from evals.evidence import Evidence, NotEvaluated
+from evals.evidence import Evidence
 from evals.metrics.base import Metric, Score
 from evals.stats import Estimate
+from evals.verdict import NotEvaluated
 from training.task import Criterion
 
 

@@ -1,0 +1,234 @@
+"""The chain from the trained model to the file that ships: what is compared with what, built when asked for.
+
+Metrics read it through ``evidence.chain``; everything dear is a step of the store.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from evals.cases import Case
+from evals.fidelity import metadata, prompts, weights
+from evals.fidelity.metadata import Finding
+from evals.fidelity.runtime import in_runtime, rendered_in_ollama
+from evals.fidelity.stages import MERGE
+from evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
+from evals.models import Likelihood, Model, Question
+from evals.models.llama_cpp import LlamaCppModel
+from evals.verdict import NotEvaluated
+from training.store import Artifact, Store
+from training.task import SHIPPED, Task
+
+if TYPE_CHECKING:
+    from evals.evidence import Export
+    from evals.models.ollama import OllamaModel
+
+OLLAMA = "ollama"
+BEFORE_EXPORT = (ADAPTER, MERGED)
+STRENGTH = 0.2  # how far the adapter's factor may be from 1 before a difference is blamed on the merge
+ROUNDING = 0.5  # how much of the base's 4-bit rounding must be in the file for the merge to be right
+
+
+class Chain:
+    """Everything that says whether the shipped file is the trained model, in the order of cost."""
+
+    def __init__(
+        self,
+        store: Store,
+        task: Task,
+        cases: Mapping[str, Sequence[Case]],
+        models: Mapping[str, Model],
+        export: Export,
+    ) -> None:
+        self.store, self.task, self.cases, self.models, self.export = store, task, cases, models, export
+
+    def trained_models(self) -> dict[str, Model]:
+        """``adapter`` and ``merged`` as models, those of them that are there."""
+        if self.export.merged is None:
+            return {}
+        names = BEFORE_EXPORT if self.export.adapter and self.export.base else (MERGED,)
+        system = self.task.prompts.system
+        return {name: TrainedModel(name, system, self.trained, self.asked) for name in names}
+
+    # --- what is asked ---------------------------------------------------------------------------------
+    @cached_property
+    def asked(self) -> Asked:
+        """Questions and rows: those of criteria that judge a model before its export."""
+        return Asked(
+            questions=self._questions(likelihoods=False),
+            rows=[row for row in self._questions(likelihoods=True) if row.reference is not None],
+            texts=prompts.texts(self.cases),
+            conversations=prompts.conversations(self.task.prompts.system, self.cases),
+            system=self.task.prompts.system,
+            max_tokens=self.task.decoding.max_tokens,
+        )
+
+    def _questions(self, likelihoods: bool) -> list[Question]:
+        sets: dict[str, None] = {}
+        for criterion in self.task.criteria:
+            diverges = criterion.metric in DIVERGENCES
+            early = diverges or {criterion.model, criterion.against} & set(BEFORE_EXPORT)
+            if early and (diverges or criterion.metric == "perplexity") == likelihoods:
+                sets |= dict.fromkeys(criterion.cases)
+        return [case.question for name in sets for case in self.cases[name]]
+
+    def row_cases(self) -> list[Case]:
+        """The cases of ``asked.rows``, in their order."""
+        by_question = {id(case.question): case for group in self.cases.values() for case in group}
+        return [by_question[id(row)] for row in self.asked.rows]
+
+    # --- what is known ---------------------------------------------------------------------------------
+    def trained(self) -> Artifact:
+        """The trained model's own answers, likelihoods, token ids and rendered prompts."""
+        export = self.export
+        if export.merged is None:
+            raise NotEvaluated(
+                "the trained model is not here: give its merged folder with --hf-model=DIR, or the adapter "
+                "with --adapter=DIR where its base is the recipe's"
+            )
+        return self.store.build(trained(export.merged, export.adapter, export.base, self.asked))
+
+    def in_runtime(self, model: str) -> Artifact:
+        """How a GGUF file tokenises and renders, and how far it is from the trained model."""
+        outcome = self.trained()
+        if model not in self.models:
+            raise NotEvaluated(f"there is no file {model!r} in this run; there are: {', '.join(self.models)}")
+        if not isinstance(self.models[model], LlamaCppModel):
+            raise NotEvaluated(f"{model!r} is no GGUF file in llama.cpp")
+        return self.store.build(
+            in_runtime(cast(LlamaCppModel, self.models[model]), outcome, self.asked, inspect=model == SHIPPED)
+        )
+
+    def divergence(self, model: str) -> tuple[list[Mapping[str, list[float]]], Artifact]:
+        """Per row: KL, top-1 agreement and negative log-likelihood of each answer token."""
+        if model in BEFORE_EXPORT:
+            if model not in self.trained_models():
+                raise NotEvaluated("needs the adapter and its base: --adapter=DIR")
+            outcome = self.trained()
+            return outcome.read_json("models.json")[model]["divergence"], outcome
+        outcome = self.in_runtime(model)
+        return outcome.read_json("divergence.json"), outcome
+
+    def likelihoods(self, model: str, questions: Sequence[Question]) -> list[Likelihood] | None:
+        """Likelihoods that comparing a file with the trained model has told already, on the trained model's
+        tokens; None for the shipped file, which reads references with its own tokenizer, and for others."""
+        rows = {id(row): number for number, row in enumerate(self.asked.rows)}
+        mine = model in self.export.files and self.export.merged is not None
+        if not mine or any(id(question) not in rows for question in questions):
+            return None
+        found, _ = self.divergence(model)
+        told = [found[rows[id(question)]]["nll"] for question in questions]
+        return [Likelihood(math.fsum(nll), len(nll)) for nll in told]
+
+    def metadata(self) -> list[Finding]:
+        """What the shipped file says about itself."""
+        shipped, f16 = self._shipped_and_f16()
+        assert self.export.merged
+        path, reference = _gguf(shipped), self.export.reference
+
+        def read(artifact: Artifact) -> Path:  # the same bytes need not be read twice
+            return path if self.export.shipped_sha256 in _digests(artifact) else _gguf(artifact)
+
+        return metadata.compare(
+            path,
+            self.export.merged.path,
+            self.trained().read_json("text.json")["tokenizer"],
+            read(f16),
+            read(reference) if reference else None,
+        )
+
+    def weights(self) -> tuple[list[Finding], weights.Strength | None, Artifact]:
+        """The shipped file's tensors, and how strongly the adapter is in them."""
+        shipped, f16 = self._shipped_and_f16()
+        export = self.export
+        artifact = self.store.build(
+            weights.of_file(
+                _gguf(shipped), str(export.shipped_sha256), f16, export.reference, export.adapter, export.base
+            )
+        )
+        told = artifact.read_json("weights.json")
+        findings = [Finding(**finding) for finding in told["findings"]]
+        strength = weights.Strength(**told["strength"]) if told["strength"] else None
+        if strength and not merged_right(strength):
+            findings = [Finding(f.check, MERGE, f.expected, f.found, f.ok) for f in findings]
+        return findings, strength, artifact
+
+    def tokens(self) -> list[Finding]:
+        """Token ids: training tokenizer against the shipped file in llama.cpp."""
+        outcome = self.trained().read_json("text.json")
+        seen = self.in_runtime(SHIPPED).read_json("inspect.json")
+        return prompts.token_findings(outcome, seen, self.asked.texts, self.asked.conversations)
+
+    def rendered(self, model: str = SHIPPED) -> list[Finding]:
+        """Prompts: trained template against the shipped file's own, or that of its Modelfile in Ollama."""
+        if model == OLLAMA:
+            return self._rendered_by_ollama()
+        outcome = self.trained().read_json("text.json")
+        seen = self.in_runtime(model).read_json("inspect.json")
+        return prompts.prompt_findings(outcome["rendered"], seen["rendered"], self.asked.conversations)
+
+    def stages(self, otherwise: str) -> tuple[str, ...]:
+        """Where a loss of the shipped file came in: the stages of what is wrong with it, cheapest checks
+        first; ``otherwise`` if nothing is wrong with it but what its quantisation costs."""
+        for check in (self.metadata, lambda: self.weights()[0], self.tokens, self.rendered):
+            try:
+                found = dict.fromkeys(finding.stage for finding in check() if not finding.ok)
+            except NotEvaluated:
+                continue
+            if found:
+                return tuple(found)
+        return (otherwise,)
+
+    def _rendered_by_ollama(self) -> list[Finding]:
+        """Ollama puts the Modelfile's system prompt before a conversation without one, so it is compared
+        with the same conversation and that prompt; a Modelfile without one shows as a difference."""
+        model = self.models.get(OLLAMA)
+        if model is None:
+            raise NotEvaluated("no Ollama in this run")
+        asked = [
+            messages
+            for messages in self.asked.conversations
+            if messages[0]["role"] == "system" or not self.task.prompts.system
+        ]
+        outcome = self.trained().read_json("text.json")
+        expected = dict(zip(map(_spoken, self.asked.conversations), outcome["rendered"], strict=True))
+        opening = {"role": "system", "content": self.task.prompts.system}
+        sent = [list(m[1:]) if dict(m[0]) == opening and len(m) > 1 else list(m) for m in asked]
+        artifact = self.store.build(rendered_in_ollama(cast("OllamaModel", model), sent))
+        return prompts.prompt_findings(
+            [expected[_spoken(messages)] for messages in asked], artifact.read_json("rendered.json"), asked
+        )
+
+    def _shipped_and_f16(self) -> tuple[Artifact, Artifact]:
+        if self.export.shipped is None:
+            raise NotEvaluated("a program was judged, not a file")
+        if self.export.f16 is None:
+            self.trained()  # says what is missing
+            raise NotEvaluated("there is no F16 export of the trained model to compare with")
+        return self.export.shipped, self.export.f16
+
+
+DIVERGENCES = ("kl_divergence", "top1_agreement", "nll_change")
+
+
+def merged_right(strength: weights.Strength) -> bool:
+    """Whether the adapter is in the file once, on the weights that it was trained on."""
+    once = abs(strength.adapter - 1) <= STRENGTH
+    return once and (strength.rounding is None or strength.rounding > ROUNDING)
+
+
+def _spoken(messages: Sequence[Mapping[str, str]]) -> str:
+    return json.dumps([dict(message) for message in messages])
+
+
+def _gguf(artifact: Artifact) -> Path:
+    return next(artifact.path.glob("*.gguf"))
+
+
+def _digests(artifact: Artifact) -> set[str]:
+    return {entry["sha256"] for entry in artifact.manifest["files"].values()}

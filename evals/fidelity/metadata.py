@@ -1,0 +1,205 @@
+"""What a GGUF file says about itself, against the trained model's configuration and our own export of it.
+
+Only headers are read, so this is the cheapest check, and the one that names most faults exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
+from evals.verdict import shorten
+from training.errors import SeatrialError
+
+# Hugging Face model_type -> llama.cpp architecture, where the two differ in name.
+ARCHITECTURES = {
+    "mistral": "llama",
+    "gemma3_text": "gemma3",
+    "phi3": "phi3",
+    "qwen2_moe": "qwen2moe",
+    "mixtral": "llama",
+}
+# GGUF key after the architecture -> key of config.json (Hugging Face).
+SIZES = {
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "block_count": "num_hidden_layers",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+}
+# Names, licences and other texts about the file: they change nothing about what it answers.
+ABOUT = ("general.", "quantize.")
+MEANT = ("general.architecture", "general.alignment")
+LABEL = "general.file_type"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison: what was checked, at which stage a difference comes in, both values."""
+
+    check: str
+    stage: str
+    expected: str
+    found: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Header:
+    """A GGUF file's metadata and its tensors: name -> (shape, type)."""
+
+    path: Path
+    fields: Mapping[str, Any]
+    tensors: Mapping[str, tuple[tuple[int, ...], str]]
+
+    @property
+    def architecture(self) -> str:
+        return str(self.fields.get("general.architecture", ""))
+
+    def get(self, key: str) -> Any:
+        """A value by its key after the architecture's name, such as ``rope.freq_base``."""
+        return self.fields.get(f"{self.architecture}.{key}")
+
+
+@cache
+def read_header(path: Path) -> Header:
+    """Read a GGUF file's header, once: a vocabulary of 150,000 tokens takes seconds.
+
+    Raises:
+        SeatrialError: not a GGUF file, or one that ends before its last tensor does.
+    """
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
+        raise SeatrialError(
+            f"is not a whole GGUF file ({type(error).__name__}: {error})",
+            where=path,
+            hint="copy or export it again",
+        ) from None
+    tensors = {
+        t.name: (tuple(int(size) for size in t.shape), str(t.tensor_type.name)) for t in reader.tensors
+    }
+    return Header(path, {name: field.contents() for name, field in reader.fields.items()}, tensors)
+
+
+def compare(
+    path: Path,
+    config_folder: Path,
+    tokenizer: Mapping[str, Any],
+    f16: Path,
+    quantised: Path | None,
+) -> list[Finding]:
+    """All findings on the file at ``path``, right and wrong ones.
+
+    Args:
+        config_folder: the trained model's folder (config.json, chat_template.jinja).
+        tokenizer: the training tokenizer's ``eos``, ``bos``, ``pad`` ids and chat ``template``.
+        f16: our own F16 export of the trained model; ``quantised``: our own quantisation of it to the type
+            that the file is labelled with, None if there is none.
+    """
+    try:
+        file = read_header(path)
+    except SeatrialError as error:
+        return [Finding("readable", FILE, "a whole GGUF file", error.problem, False)]
+    reference = read_header(f16)
+    config = json.loads((config_folder / "config.json").read_text(encoding="utf-8"))
+    config = config.get("text_config", config)
+    findings = [*_against_config(file, reference, config, tokenizer), *_against_export(file, reference)]
+    findings += _tensors(file, reference, read_header(quantised) if quantised else None)
+    return findings
+
+
+def _against_config(
+    file: Header, reference: Header, config: Mapping[str, Any], tokenizer: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """What config.json says; a key that our own export leaves out, too, is one that this family implies."""
+    kind = str(config.get("model_type"))
+    yield _equal("architecture", CONVERSION, ARCHITECTURES.get(kind, kind), file.architecture)
+    for key, name in SIZES.items():
+        if config.get(name) is not None and reference.get(key) is not None:
+            yield _equal(key, CONVERSION, config[name], file.get(key))
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    theta = rope.get("rope_theta", config.get("rope_theta"))
+    if theta is not None and reference.get("rope.freq_base") is not None:
+        yield _equal("rope.freq_base", CONVERSION, theta, file.get("rope.freq_base"))
+    if (scaling := rope.get("rope_type", rope.get("type", "default"))) == "llama3":
+        found = "rope_freqs.weight" if "rope_freqs.weight" in file.tensors else None
+        yield _equal("rope scaling (llama3)", CONVERSION, "rope_freqs.weight", found)
+    elif scaling in ("linear", "yarn"):
+        yield _equal("rope.scaling.type", CONVERSION, scaling, file.get("rope.scaling.type"))
+        yield _equal("rope.scaling.factor", CONVERSION, rope.get("factor"), file.get("rope.scaling.factor"))
+    for name in ("eos", "bos", "pad"):
+        expected, key = tokenizer[name], {"pad": "padding"}.get(name, name)
+        found = file.fields.get(f"tokenizer.ggml.{key}_token_id")
+        if expected is not None and not (name == "eos" and found in tokenizer["ends"]):
+            if name == "eos" or found is not None:  # files may leave BOS and padding unsaid
+                yield _equal(f"{name} token id", TOKENIZER, expected, found)
+    template = file.fields.get("tokenizer.chat_template")
+    yield _equal("chat template", TEMPLATE, tokenizer["template"], template)
+
+
+def _against_export(file: Header, reference: Header) -> Iterator[Finding]:
+    """Every field of our own export; extra ones matter where they speak of the tokenizer."""
+    for key in sorted({*file.fields, *reference.fields}):
+        if key.startswith("GGUF.") or (key.startswith(ABOUT) and key not in MEANT):
+            continue
+        expected, found = reference.fields.get(key), file.fields.get(key)
+        if expected is None and not key.startswith("tokenizer."):
+            continue
+        yield _equal(key, _stage_of(key), expected, found)
+
+
+def _stage_of(key: str) -> str:
+    if key.startswith("tokenizer.chat_template"):
+        return TEMPLATE
+    return TOKENIZER if key.startswith("tokenizer.") else CONVERSION
+
+
+def _tensors(file: Header, reference: Header, quantised: Header | None) -> Iterator[Finding]:
+    yield _equal("number of tensors", CONVERSION, len(reference.tensors), len(file.tensors))
+    for name in sorted({*file.tensors, *reference.tensors}):
+        shapes = [h.tensors[name][0] if name in h.tensors else None for h in (reference, file)]
+        if shapes[0] != shapes[1]:
+            yield _equal(f"shape of {name}", CONVERSION, *shapes)
+    if quantised is None:
+        return
+    for name, (_, kind) in quantised.tensors.items():
+        found = file.tensors.get(name, (None, None))[1]
+        if found is not None and found != kind:
+            yield _equal(f"type of {name}", QUANTISATION, kind, found)
+    yield _equal("quantisation label", QUANTISATION, quantised.fields.get(LABEL), file.fields.get(LABEL))
+
+
+def _equal(check: str, stage: str, expected: Any, found: Any) -> Finding:
+    if isinstance(expected, float) and isinstance(found, float):
+        same = abs(expected - found) <= 1e-6 * abs(expected)  # GGUF keeps 32-bit floats
+    elif isinstance(expected, int | float) and isinstance(found, int | float):
+        same = float(expected) == float(found)
+    else:
+        same = expected == found
+    if isinstance(expected, list) and isinstance(found, list) and not same:
+        return Finding(check, stage, *_first_difference(expected, found), False)
+    return Finding(check, stage, _show(expected), _show(found), same)
+
+
+def _first_difference(expected: list[Any], found: list[Any]) -> tuple[str, str]:
+    if len(expected) != len(found):
+        return f"{len(expected)} entries", f"{len(found)} entries"
+    places = [i for i, (one, two) in enumerate(zip(expected, found, strict=True)) if one != two]
+    first = places[0]
+    return f"{expected[first]!r} at {first}", f"{found[first]!r} ({len(places)} entries differ)"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} entries"
+    return "nothing" if value is None else shorten(str(value))

@@ -1,0 +1,116 @@
+"""Token ids and rendered prompts: the training tokenizer and template against those of a runtime."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from evals.cases import Case
+from evals.fidelity.metadata import Finding
+from evals.fidelity.stages import TEMPLATE, TOKENIZER
+from evals.models import Message
+from evals.verdict import shorten
+
+TEXTS = Path(__file__).parent / "texts.toml"
+TURNS = (
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi, what can I do?"},
+    {"role": "user", "content": "Tell me more."},
+    {"role": "assistant", "content": "  Of course.\n"},
+    {"role": "user", "content": " Thanks \n"},
+)
+
+
+@cache
+def fixed_texts() -> tuple[str, ...]:
+    """The texts of ``texts.toml``, in order."""
+    kinds = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+    return tuple(text for texts in kinds.values() for text in texts)
+
+
+def texts(cases: Mapping[str, Sequence[Case]]) -> list[str]:
+    """All texts to tokenise: the fixed ones and what is said in every case."""
+    said = [
+        str(message["content"])
+        for group in cases.values()
+        for case in group
+        for message in case.question.messages
+    ]
+    return list(dict.fromkeys([*fixed_texts(), *said]))
+
+
+def conversations(system: str, cases: Mapping[str, Sequence[Case]]) -> list[list[Message]]:
+    """Conversations to render: every fixed text and case after the system prompt; some without one, with an
+    empty one, and with several turns."""
+    opening: list[Message] = [{"role": "system", "content": system}] if system else []
+    single: list[list[Message]] = [[*opening, {"role": "user", "content": text}] for text in fixed_texts()]
+    asked = [[*opening, *case.question.messages] for group in cases.values() for case in group]
+    turns: list[list[Message]] = []
+    for start in (opening, [], [{"role": "system", "content": "Be brief."}]):
+        turns += [[*start, *TURNS[:count]] for count in (1, 3, 5)]
+    return [*turns, *single, *asked]
+
+
+def token_findings(
+    trained: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    said: Sequence[str],
+    asked: Sequence[Sequence[Message]],
+) -> list[Finding]:
+    """One finding a text, one on what is put around a whole prompt, one a rendered conversation."""
+    findings = [
+        _ids(shorten(repr(text), 60), one, two)
+        for text, one, two in zip(said, trained["texts"], seen["texts"], strict=True)
+    ]
+    findings.append(_ids("a whole prompt (BOS, EOS)", trained["special"], seen["special"]))
+    pairs = zip(trained["prompts"], seen["prompts"], trained["rendered"], seen["rendered"], strict=True)
+    for messages, (one, two, left, right) in zip(asked, pairs, strict=True):
+        if left == right and left is not None:  # what is rendered otherwise is the template's fault
+            findings.append(_ids(f"prompt of {_called(messages)}", one, two))
+    return findings
+
+
+def _called(messages: Sequence[Message]) -> str:
+    """A conversation in a few words: the roles' initials and what was said last."""
+    return f"{''.join(str(m['role'])[0] for m in messages)} {shorten(repr(messages[-1]['content']), 40)}"
+
+
+def _ids(check: str, expected: Sequence[int], found: Sequence[int]) -> Finding:
+    if list(expected) == list(found):
+        return Finding(check, TOKENIZER, f"{len(expected)} tokens", "the same", True)
+    place = next(
+        (i for i, (one, two) in enumerate(zip(expected, found, strict=False)) if one != two),
+        min(len(expected), len(found)),
+    )
+    show = f"from token {place}: {list(expected[place : place + 6])}"
+    return Finding(check, TOKENIZER, show, f"{list(found[place : place + 6])}", False)
+
+
+def prompt_findings(
+    trained: Sequence[str | None],
+    rendered: Sequence[str | None],
+    asked: Sequence[Sequence[Message]],
+) -> list[Finding]:
+    """One finding a conversation, None where the template refuses it."""
+    findings = []
+    for messages, expected, found in zip(asked, trained, rendered, strict=True):
+        findings.append(
+            Finding(_called(messages), TEMPLATE, *_difference(expected, found), expected == found)
+        )
+    return findings
+
+
+def _difference(expected: str | None, found: str | None) -> tuple[str, str]:
+    if expected == found:
+        return "the trained template's text", "the same"
+    if expected is None or found is None:
+        return "refused" if expected is None else "rendered", "refused" if found is None else "rendered"
+    place = next(
+        (i for i, (one, two) in enumerate(zip(expected, found, strict=False)) if one != two),
+        min(len(expected), len(found)),
+    )
+    start = max(0, place - 20)
+    return tuple(f"…{text[start : place + 60]!r}" for text in (expected, found))  # type: ignore[return-value]

@@ -1,0 +1,285 @@
+"""The trained model itself, before any export: adapter on its 4-bit base, and the merged model.
+
+Both run in transformers, in one process, once: ``python -m evals.fidelity.trained`` answers the questions of
+the attribution, gives log-probabilities for held-out rows, token ids for texts and rendered conversations.
+Without an adapter the merged folder alone is the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.models import Generation, Likelihood, Message, Question
+from training.errors import SeatrialError
+from training.process import JsonProcess, serve
+from training.progress import Progress
+from training.store import Artifact, Step
+
+SILENCE = 1800.0  # seconds without a sign of life after which the process is taken for hung
+ADAPTER, MERGED = "adapter", "merged"
+TRUTH = "truth.npy"  # log-probabilities of the truth, float32, shape (answer tokens, vocabulary)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the trained model is asked: questions to answer, rows with references, texts, conversations."""
+
+    questions: Sequence[Question]
+    rows: Sequence[Question]
+    texts: Sequence[str]
+    conversations: Sequence[Sequence[Message]]
+    system: str
+    max_tokens: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "questions": [self._messages(question) for question in self.questions],
+            "rows": [[self._messages(row), row.reference] for row in self.rows],
+            "texts": list(self.texts),
+            "conversations": [[dict(m) for m in messages] for messages in self.conversations],
+            "max_tokens": self.max_tokens,
+        }
+
+    def _messages(self, question: Question) -> list[Message]:
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, *(dict(message) for message in question.messages)]
+
+
+def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, asked: Asked) -> Step:
+    """The step that runs the trained model; see :class:`TrainedModel` for reading it.
+
+    Files: ``truth.npy``, ``models.json`` (answers and likelihoods by role, KL of merged against adapter),
+    ``text.json`` (token ids of texts and prompts, rendered conversations, ids of the rows).
+    """
+    request = asked.to_json()
+    inputs = {"merged": merged.digest}
+    if adapter and base:
+        inputs |= {"adapter": adapter.digest, "base": base.digest}
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        log = out.parent.parent / "logs" / f"trained-{out.name}.log"
+        folders = {"merged": str(merged.path), "out": str(out)}
+        if adapter and base:
+            folders |= {"adapter": str(adapter.path), "base": str(base.path)}
+        with JsonProcess("evals.fidelity.trained", log, "the trained model in transformers") as process:
+            facts: Mapping[str, Any] = process.call(
+                request | folders, SILENCE, lambda event: progress.update(**event)
+            )
+        return facts
+
+    return Step("trained", 1, request, inputs, build, title="the trained model, before export")
+
+
+class TrainedModel:
+    """``adapter`` or ``merged`` as a model: its answers were given when the step was built."""
+
+    def __init__(self, name: str, system: str, outcome: Callable[[], Artifact], asked: Asked) -> None:
+        self.name, self.system, self._outcome, self._asked = name, system, outcome, asked
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"runtime": "transformers", "trained": self._outcome().key, "role": self.name}
+
+    def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
+        rows = zip(self._asked.questions, self._rows("answers"), strict=True)
+        known = {_key(question): row for question, row in rows}
+        return [Generation(**known[_key(question)]) for question in questions]
+
+    def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]:
+        rows = zip(self._asked.rows, self._rows("likelihoods"), strict=True)
+        known = {_key(question): row for question, row in rows}
+        return [Likelihood(**known[_key(question)]) for question in questions]
+
+    def _rows(self, what: str) -> list[dict[str, Any]]:
+        models: dict[str, dict[str, list[dict[str, Any]]]] = self._outcome().read_json("models.json")
+        return models[self.name][what]
+
+
+def _key(question: Question) -> str:
+    return json.dumps([dict(message) for message in question.messages])
+
+
+# --- the process ---------------------------------------------------------------------------------------
+def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Run the models of a request; writes the files that :func:`trained` names."""
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    out = Path(request["out"])
+    tokenizer = AutoTokenizer.from_pretrained(request["merged"])
+    text = _text(tokenizer, request)
+    (out / "text.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
+    loaders: dict[str, Callable[[], Any]] = {
+        MERGED: lambda: AutoModelForCausalLM.from_pretrained(request["merged"], dtype=torch.float32)
+    }
+    if "adapter" in request:
+        loaders = {ADAPTER: lambda: _with_adapter(request), **loaders}
+    models: dict[str, Any] = {}
+    truth: Any = None
+    for number, (role, load) in enumerate(loaders.items()):
+        send(done=number, total=len(loaders))
+        model = load().eval()
+        logs = _log_probabilities(model, text["rows"])
+        if truth is None:
+            truth = logs
+            np.save(out / TRUTH, logs)
+        found = _scored(logs, truth, text["rows"])
+        models[role] = found | {"answers": _answers(model, tokenizer, request)}
+        del model
+    (out / "models.json").write_text(json.dumps(models, ensure_ascii=False), encoding="utf-8")
+    return {"truth": next(iter(loaders)), "tokens": len(truth), "vocabulary": int(truth.shape[1])}
+
+
+def _with_adapter(request: Mapping[str, Any]) -> Any:
+    """The base's NF4 weights, dequantised once (the same numbers, without doing it at every step), and
+    the adapter beside them, not merged: what the trainer held, computed in float32."""
+    import torch
+    from peft import PeftModel
+
+    from training.backends.trl import load_nf4
+
+    base = load_nf4(Path(request["base"]), torch.float32).dequantize().float()
+    return PeftModel.from_pretrained(base, request["adapter"])
+
+
+def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    def render(messages: Any, open_end: bool = True) -> str:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_end))
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    rendered = [_rendered(render, messages) for messages in request["conversations"]]
+    rows = []
+    for messages, reference in request["rows"]:
+        prompt = _rendered(render, messages)
+        if prompt is None:
+            raise SeatrialError(
+                "the model's chat template refuses the task's prompts",
+                where=request["merged"],
+                hint='if it knows no system role: [prompts] system = "" in task.toml, and train without one',
+            )
+        whole = render([*messages, {"role": "assistant", "content": reference}], False)
+        answer = ids(whole[len(prompt) :].rstrip("\n"))
+        rows.append({"ids": ids(prompt) + answer, "answer": len(answer)})
+    return {
+        "tokenizer": {
+            "eos": tokenizer.eos_token_id,
+            "bos": tokenizer.bos_token_id,
+            "pad": tokenizer.pad_token_id,
+            "ends": _ends(request["merged"]),
+            "template": tokenizer.chat_template,
+        },
+        "texts": [ids(text) for text in request["texts"]],
+        "special": list(tokenizer("a")["input_ids"]),
+        "rendered": rendered,
+        "prompts": [None if prompt is None else ids(prompt) for prompt in rendered],
+        "rows": rows,
+    }
+
+
+def _ends(folder: str) -> list[int]:
+    """Ids that end generation by the model's own settings."""
+    path = Path(folder) / "generation_config.json"
+    if not path.is_file():
+        return []
+    ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    return [] if ends is None else ends if isinstance(ends, list) else [ends]
+
+
+def _rendered(render: Callable[[Any], str], messages: Any) -> str | None:
+    """A rendered conversation, or None where the template refuses it (some know no system role)."""
+    try:
+        return render(messages)
+    except Exception as error:
+        print(f"the template refuses {messages}: {error}", file=sys.stderr)
+        return None
+
+
+def _log_probabilities(model: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Log-probabilities before every answer token of all rows: float32, (answer tokens, vocabulary)."""
+    import numpy as np
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for row in rows:
+            ids, last = torch.tensor([row["ids"]]), row["answer"]
+            logits = model(input_ids=ids, logits_to_keep=last + 1).logits[0, -last - 1 : -1]
+            parts.append(torch.log_softmax(logits.float(), dim=-1).numpy())
+    return np.concatenate(parts)
+
+
+def _scored(logs: Any, truth: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Likelihood of each row's answer, and its divergence from the truth (zero for the truth itself)."""
+    import numpy as np
+
+    likelihoods, divergence, at = [], [], 0
+    for row in rows:
+        part = slice(at, at + row["answer"])
+        at += row["answer"]
+        answer = row["ids"][-row["answer"] :]
+        nll = -logs[part][np.arange(len(answer)), answer].astype(np.float64)
+        kl = (np.exp(truth[part]) * (truth[part] - logs[part])).sum(-1, dtype=np.float64)
+        top = truth[part].argmax(-1) == logs[part].argmax(-1)
+        likelihoods.append(asdict(Likelihood(float(nll.sum()), len(answer))))
+        divergence.append(
+            {
+                "kl": np.maximum(kl, 0).tolist(),
+                "top1": top.astype(float).tolist(),
+                "nll": nll.tolist(),
+            }
+        )
+    return {"likelihoods": likelihoods, "divergence": divergence}
+
+
+def _answers(model: Any, tokenizer: Any, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Greedy answers to all questions, decoded together, padded on the left."""
+    import torch
+
+    if not request["questions"]:
+        return []
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    prompts = [
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        for messages in request["questions"]
+    ]
+    batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+    with torch.inference_mode():
+        whole = model.generate(
+            **batch,
+            max_new_tokens=request["max_tokens"],
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ends = model.generation_config.eos_token_id
+    ending = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
+    answers = []
+    for row in whole[:, batch["input_ids"].shape[1] :].tolist():
+        stop = next((i for i, token in enumerate(row) if token in ending), None)
+        kept = row if stop is None else row[:stop]
+        answers.append(
+            asdict(
+                Generation(
+                    text=tokenizer.decode(kept, skip_special_tokens=True),
+                    completion_tokens=len(kept) + (stop is not None),
+                    stop_reason="length" if stop is None else "eos",
+                )
+            )
+        )
+    return answers
+
+
+if __name__ == "__main__":
+    serve(handle)

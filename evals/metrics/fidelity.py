@@ -1,0 +1,154 @@
+"""Metrics of export fidelity: is the shipped file the model that was trained? Cheap checks first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from evals import stats
+from evals.evidence import Evidence
+from evals.fidelity.chain import DIVERGENCES, OLLAMA
+from evals.fidelity.metadata import Finding
+from evals.metrics.base import Measure, Metric, Score, counted, only
+from evals.stats import Estimate
+from evals.verdict import NotEvaluated
+from training.task import Criterion
+
+
+def _checks(name: str, about: str, read: Callable[[Evidence, Criterion, str], list[Finding]]) -> Metric:
+    """A metric of findings: the share that are right, with every wrong one as a miss that names its stage."""
+
+    def measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+        return [
+            Score(
+                case=finding.check,
+                value=float(finding.ok),
+                missed=not finding.ok,
+                reason="" if finding.ok else f"differs from the trained model ({finding.stage})",
+                expected=finding.expected,
+                actual=finding.found,
+                group=finding.stage,
+                stage=finding.stage,
+            )
+            for finding in read(evidence, criterion, model)
+        ]
+
+    return Metric(name, about, "share", "higher", measure, counted, needs_cases=False)
+
+
+def _weights(evidence: Evidence, criterion: Criterion, model: str) -> list[Finding]:
+    findings, _, artifact = evidence.chain.weights()
+    evidence.use(artifact)
+    return findings
+
+
+def _tokens(evidence: Evidence, criterion: Criterion, model: str) -> list[Finding]:
+    evidence.use(evidence.chain.trained())
+    evidence.use(evidence.chain.in_runtime("shipped"))
+    return evidence.chain.tokens()
+
+
+def _prompts(evidence: Evidence, criterion: Criterion, model: str) -> list[Finding]:
+    if model == OLLAMA:
+        evidence.model(model)  # says why there is none
+    return evidence.chain.rendered(model)
+
+
+def _strength(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+    if evidence.export.adapter is None:
+        raise NotEvaluated("the adapter is not here: give it with --adapter=DIR")
+    _, strength, artifact = evidence.chain.weights()
+    evidence.use(artifact)
+    if strength is None:
+        raise NotEvaluated("how this architecture's tensors are laid out is not known here")
+    off = abs(strength.adapter - 1)
+    rounding = "unknown" if strength.rounding is None else f"{strength.rounding:.2f}"
+    actual = f"adapter {strength.adapter:.2f}, rounding of the 4-bit base {rounding}"
+    if strength.rounding is not None:
+        off = max(off, abs(strength.rounding - 1))
+    wrong = criterion.at_most is not None and off > criterion.at_most
+    reason = "the adapter is not in the file once, on the base that it was trained on" if wrong else ""
+    expected = "adapter 1, rounding of the 4-bit base 1"
+    return [Score("adapter", off, wrong, reason, expected, actual, stage="merge")]
+
+
+def _divergence(what: str, change: bool = False) -> Measure:
+    """Mean per row of one of the divergence's figures; ``change``: less that of the trained model."""
+
+    def measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+        rows, artifact = evidence.chain.divergence(model)
+        evidence.use(artifact)
+        trained, _ = evidence.chain.divergence(_truth(evidence)) if change else (rows, None)
+        scores = []
+        for case, row, before in zip(evidence.chain.row_cases(), rows, trained, strict=True):
+            value = fmean(row[what]) - (fmean(before[what]) if change else 0.0)
+            scores.append(Score(case.id, value, weight=len(row[what]), group=case.operation or ""))
+        if not scores:
+            raise NotEvaluated(f"no case of {', '.join(criterion.cases)} has a 'reference' answer")
+        return scores
+
+    return measure
+
+
+def _truth(evidence: Evidence) -> str:
+    return str(evidence.chain.trained().facts["truth"])
+
+
+def _per_token(scores: Sequence[Score], criterion: Criterion) -> Estimate:
+    """Mean over all answer tokens; the interval resamples rows, because tokens of a row hang together."""
+    return stats.weighted_mean(
+        [score.value for score in scores], [score.weight for score in scores], criterion.confidence
+    )
+
+
+metadata_parity = _checks(
+    "metadata_parity",
+    "Share of metadata, vocabulary and tensor descriptions that are those of the trained model",
+    lambda evidence, criterion, model: evidence.chain.metadata(),
+)
+weights_parity = _checks(
+    "weights_parity",
+    "Share of tensors that are as close to the trained ones as their quantisation allows",
+    _weights,
+)
+token_parity = _checks(
+    "token_parity", "Share of texts with the training tokenizer's token ids in llama.cpp", _tokens
+)
+prompt_parity = _checks(
+    "prompt_parity", "Share of conversations rendered as the trained chat template renders them", _prompts
+)
+adapter_strength_error = Metric(
+    "adapter_strength_error",
+    "How far the factor with which the adapter (or its base's rounding) is in the file is from 1",
+    "",
+    "lower",
+    _strength,
+    only,
+    needs_cases=False,
+)
+kl_divergence, top1_agreement, nll_change = (
+    Metric(name, about, unit, better, measure, _per_token)
+    for name, about, unit, better, measure in (
+        (
+            DIVERGENCES[0],
+            "KL(trained || file) of next-token distributions on held-out answers, per token",
+            "nats",
+            "lower",
+            _divergence("kl"),
+        ),
+        (
+            DIVERGENCES[1],
+            "Share of held-out answer tokens at which file and trained model agree on the likeliest",
+            "share",
+            "higher",
+            _divergence("top1"),
+        ),
+        (
+            DIVERGENCES[2],
+            "Negative log-likelihood of held-out answers per token, file minus trained model",
+            "nats",
+            "lower",
+            _divergence("nll", change=True),
+        ),
+    )
+)

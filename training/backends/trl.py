@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from peft.helpers import disable_input_dtype_casting
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -62,7 +63,9 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
             parameter.data = parameter.data.float()
     if settings.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
-    result = trainer.train()
+    # peft would cast every input to the adapter's float32, only for autocast to cast it back.
+    with disable_input_dtype_casting(trainer.model):
+        result = trainer.train()
     history = trainer.state.log_history
     _require_gradients(history)
     trainer.model.save_pretrained(out)

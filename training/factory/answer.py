@@ -53,21 +53,24 @@ def acknowledgement(operation: str, arguments: dict[str, str]) -> str:
     return f"I deleted task {arguments['task']}."
 
 
+def plain(text: str) -> str:
+    """``text`` without what JSON must escape: a double quote becomes a single one, a backslash a slash.
+
+    A small model copies one character for another more surely than it escapes one.
+    """
+    return text.replace('"', "'").replace("\\", "/")
+
+
 def speakable(text: str) -> str:
-    """Text fit for a reply: one line, no double quotes."""
-    return " ".join(text.replace('"', "'").split())
+    """Text fit for a reply: plain, on one line."""
+    return " ".join(plain(text).split())
 
 
 def encode(operation: str, arguments: dict[str, str], reply: str) -> str:
-    """The answer as the model has to write it.
-
-    Double quotes inside a name become single ones, in the arguments as in the reply: a small model copies
-    one form twice more surely than it escapes one and rewrites the other.
-    """
-    values = {key: value.replace('"', "'") for key, value in arguments.items()}
+    """The answer as the model has to write it; names are plain in the arguments as in the reply."""
     answer = {
         "operation": operation,
-        "arguments": ordered(operation, values),
+        "arguments": ordered(operation, {key: plain(value) for key, value in arguments.items()}),
         "reply": speakable(reply),
     }
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))

@@ -90,7 +90,8 @@ injected instructions, fragments of code, requests that name no task. `near_miss
 of one operation and mean another; `told` rows tell that something happened and leave the command
 to be understood. The closing question of an answer follows from its operation and arguments.
 
-Names, titles and dates are copied from the request; double quotes inside them become single ones.
+Names, titles and dates are copied from the request. What JSON must escape is replaced: double quotes by
+single ones, backslashes by slashes.
 
 ## What it is not
 - Not collected from users: an AI assistant wrote every line for this set, one by one; values are

@@ -1,12 +1,16 @@
-"""Whether the newest release run reached a verdict on complete evidence: ``python .ci/decided.py [--warm]``.
+"""Whether the newest release run is one that CI accepts: ``python .ci/decided.py [--warm]``.
 
-CI of this repository asks whether the suite works. SHIP and DO NOT SHIP are both verdicts; a run that was
-incomplete, inconclusive or broken is none. ``--warm``: the run may not have built anything, either.
+CI of this repository asks whether the suite works. What the example model learns differs between CPU types,
+so criteria about its answers may fail in CI's own training (DO NOT SHIP, exit status 1). What the suite
+itself answers for may not: every required criterion is evaluated; those on data, export, fidelity pass.
+``--warm``: the run may not have built anything, either.
 """
 
 import json
 import sys
 from pathlib import Path
+
+LEARNT = {"SC-1", "SC-2", "SC-3", "SCHEMA", "EOS"}  # groups that speak of what the model learnt
 
 
 def main() -> int:
@@ -14,12 +18,17 @@ def main() -> int:
     gate = results["gate"]
     required = [verdict for verdict in results["verdicts"] if verdict["required"]]
     missing = [v["criterion"] for v in required if v["status"] == "NOT EVALUATED"]
+    broken = [
+        v["criterion"]
+        for v in required
+        if v["status"] != "PASS" and v["criterion"].partition(".")[0] not in LEARNT
+    ]
     built = [a["step"] for a in results["artifacts"] if a["built_now"]] if "--warm" in sys.argv else []
     print(f"verdict on the example model: {gate['decision']} (exit status {gate['exit_status']})")
     for reason in gate["reasons"]:
         print(f"  against shipping: {reason}")
-    if missing or built or gate["exit_status"] not in (0, 1):
-        print(f"no valid run: not evaluated {missing}, built in a warm run {built}")
+    if missing or broken or built or gate["exit_status"] not in (0, 1):
+        print(f"not accepted: not evaluated {missing}, not passed {broken}, built in a warm run {built}")
         return 1
     return 0
 

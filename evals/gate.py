@@ -36,11 +36,15 @@ def decide(
         required: ids of the criteria that must pass.
         hard_cases: for each hard case whether it was right; None if it was not evaluated.
         other_failures: failed tests of the release that stand for no criterion and no hard case.
-        reasons: what is known about a criterion or case that has no verdict (skipped, error ...).
+        reasons: what is known about a criterion or case that has no verdict (skipped, error ...) or failed.
         pytest_status: the exit status that pytest would give.
     """
     found = {name: statuses.get(name, NOT_EVALUATED) for name in required}
-    failed = [f"{name} FAIL" for name, status in found.items() if status == FAIL]
+    failed = [
+        f"{name} FAIL" + (f": {reasons[name]}" if name in reasons else "")
+        for name, status in found.items()
+        if status == FAIL
+    ]
     failed += [f"hard case {name} missed" for name, right in hard_cases.items() if right is False]
     failed += [f"test failed: {name}" for name in other_failures]
     absent = [

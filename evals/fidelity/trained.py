@@ -66,13 +66,14 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
         folders = {"merged": str(merged.path), "out": str(out)}
         if adapter and base:
             folders |= {"adapter": str(adapter.path), "base": str(base.path)}
+            folders["compute_dtype"] = adapter.facts.get("compute_dtype", "float32")
         with JsonProcess("evals.fidelity.trained", log, "the trained model in transformers") as process:
             facts: Mapping[str, Any] = process.call(
                 request | folders, SILENCE, lambda event: progress.update(**event)
             )
         return facts
 
-    return Step("trained", 1, request, inputs, build, title="the trained model, before export")
+    return Step("trained", 2, request, inputs, build, title="the trained model, before export")
 
 
 class TrainedModel:
@@ -137,14 +138,15 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
 
 
 def _with_adapter(request: Mapping[str, Any]) -> Any:
-    """The base's NF4 weights, dequantised once (the same numbers, without doing it at every step), and
-    the adapter beside them, not merged: what the trainer held, computed in float32."""
+    """The base's NF4 weights, dequantised once to the type that was trained in (the same numbers, without
+    doing it at every step), and the adapter beside them, not merged; computed in float32."""
     import torch
     from peft import PeftModel
 
     from training.backends.trl import load_nf4
 
-    base = load_nf4(Path(request["base"]), torch.float32).dequantize().float()
+    dtype = getattr(torch, request["compute_dtype"])
+    base = load_nf4(Path(request["base"]), dtype).dequantize().float()
     return PeftModel.from_pretrained(base, request["adapter"])
 
 

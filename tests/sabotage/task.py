@@ -1,6 +1,6 @@
 """The task that sabotage is judged by: golden/task_api with fewer questions and the criteria a file can fail.
 
-Of the case sets ``domain``, ``heldout``, ``edge`` and ``regressions`` remain; of the criteria those that ask
+Of the case sets ``domain``, ``heldout`` and ``regressions`` remain, on which the good file must pass; of the criteria those that ask
 for the file's own answers or its fidelity. Latency, comparisons with the base, ratings and files that do not
 ship tell nothing about a fault and cost most of a run.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from training.dataset import read_jsonl
 
-CASE_SETS = ("domain", "heldout", "edge", "regressions")
+CASE_SETS = ("domain", "heldout", "regressions")
 GROUPS = ("FIDELITY", "SC-1", "SCHEMA", "EOS", "LOSS")  # what a criterion's id begins with
 
 

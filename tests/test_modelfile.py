@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from evals.models.ollama import OllamaModel, read_modelfile
+from evals.fidelity.modelfile import modelfile_findings
+from evals.models.modelfile import read_modelfile
+from evals.models.ollama import OllamaModel
 from training.errors import SeatrialError
 from training.modelfile import CHAT_FORMATS, chat_format, modelfile, read_metadata
 
@@ -205,3 +207,29 @@ def test_ollama_s_identity_holds_everything_that_decides_its_answers(gguf_with):
     ]
     assert all(identities.count(identity) == 1 for identity in identities)
     assert OllamaModel("another name", path, "a", text, "1").identity == identities[0]
+
+
+# --- a Modelfile that came with a file -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "missed"),
+    [
+        ("", "", []),
+        ("{{ .Role }}", "{{.Role}}", []),  # another wording is for a server to judge
+        ("<|im_start|>", "", ["Modelfile: <|im_start|> in TEMPLATE"]),
+        ('PARAMETER stop "<|im_end|>"\n', "", ["Modelfile: PARAMETER stop"]),
+        ('SYSTEM """Be brief."""\n', "", ["Modelfile: SYSTEM"]),
+        ("Be brief.", "Be long.", ["Modelfile: SYSTEM"]),
+    ],
+)
+def test_what_a_given_modelfile_lacks_is_found_without_a_server(chatml_gguf, old, new, missed):
+    text = modelfile(chatml_gguf, "Be brief.", DECODING)[0]
+    assert old in text
+    findings = modelfile_findings(text.replace(old, new), "<|im_start|>", "Be brief.")
+    assert [finding.check for finding in findings if not finding.ok] == missed
+    assert {finding.stage for finding in findings} == {"template"}
+
+
+def test_a_modelfile_of_an_unknown_format_is_left_to_a_server():
+    assert modelfile_findings("FROM ./x.gguf", "{{ messages }}", "Be brief.") == []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from evals.cases import Case
 from evals.fidelity import metadata, prompts, weights
 from evals.fidelity.metadata import Finding
+from evals.fidelity.modelfile import modelfile_findings
 from evals.fidelity.runtime import in_runtime, rendered_in_ollama
 from evals.fidelity.stages import MERGE
 from evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
@@ -134,13 +135,18 @@ class Chain:
         def read(artifact: Artifact) -> Path:  # the same bytes need not be read twice
             return path if self.export.shipped_sha256 in _digests(artifact) else _gguf(artifact)
 
-        return metadata.compare(
-            path,
-            self.export.merged.path,
-            self.trained().read_json("text.json")["tokenizer"],
-            read(f16),
-            read(reference) if reference else None,
-        )
+        tokenizer = self.trained().read_json("text.json")["tokenizer"]
+        text = (shipped.path / "Modelfile").read_text(encoding="utf-8")
+        return [
+            *metadata.compare(
+                path,
+                self.export.merged.path,
+                tokenizer,
+                read(f16),
+                read(reference) if reference else None,
+            ),
+            *modelfile_findings(text, tokenizer["template"] or "", self.task.prompts.system),
+        ]
 
     def weights(self) -> tuple[list[Finding], weights.Strength | None, Artifact]:
         """The shipped file's tensors, and how strongly the adapter is in them."""

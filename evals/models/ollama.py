@@ -6,7 +6,6 @@ The model is created from the file with the project's own Modelfile and removed 
 from __future__ import annotations
 
 import contextlib
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 from ollama import Client, ResponseError
 
 from evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
+from evals.models.modelfile import read_modelfile
 from evals.models.ollama_server import find, last_lines, version_of
 from training.errors import SeatrialError
 
@@ -138,16 +138,3 @@ def _remove(client: Client, model: str) -> None:
     with contextlib.suppress(ResponseError):
         client.chat(model, messages=[], keep_alive=0)  # out of the memory of a server that goes on
     client.delete(model)
-
-
-def read_modelfile(text: str) -> dict[str, Any]:
-    """Template, system prompt and parameters of a Modelfile, as Ollama's create endpoint takes them."""
-    blocks = dict(re.findall(r'^(TEMPLATE|SYSTEM) """(.*?)"""$', text, re.DOTALL | re.MULTILINE))
-    parameters: dict[str, Any] = {}
-    rest = re.sub(r'^(TEMPLATE|SYSTEM) """(.*?)"""$', "", text, flags=re.DOTALL | re.MULTILINE)
-    for name, value in re.findall(r"^PARAMETER (\S+) (.+)$", rest, re.MULTILINE):
-        if name == "stop":
-            parameters.setdefault("stop", []).append(value.strip('"'))
-        else:
-            parameters[name] = float(value) if "." in value else int(value)
-    return {"template": blocks.get("TEMPLATE"), "system": blocks.get("SYSTEM"), "parameters": parameters}

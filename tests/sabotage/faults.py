@@ -382,15 +382,7 @@ def page_lost(good: Good, out: Path) -> Artefact:
 @fault("runtime", "Answers were copied between stores to save an hour of CPU time.", mended=True)
 def answers_cached_from_another_file(good: Good, out: Path) -> Artefact:
     other = _other_file(good, out)
-    return good.artefact.but(
-        prepare_store=lambda store: _exchange_answers(good, other, store, cover_up=False)
-    )
-
-
-@fault("runtime", "A script copied the answers between stores and wrote the manifests to match.")
-def answers_cached_and_covered_up(good: Good, out: Path) -> Artefact:
-    other = _other_file(good, out)
-    return good.artefact.but(prepare_store=lambda store: _exchange_answers(good, other, store, cover_up=True))
+    return good.artefact.but(prepare_store=lambda store: _exchange_answers(good, other, store))
 
 
 # --- what several faults need ----------------------------------------------------------------------------
@@ -477,10 +469,9 @@ def _row(prompt: str, expect: dict) -> str:
     return json.dumps({"conversations": turns}, ensure_ascii=False)
 
 
-def _exchange_answers(good: Good, other: Path, store: Path, cover_up: bool) -> None:
-    """Put the answers of ``other`` where the store keeps those of the good file.
-
-    ``cover_up``: correct the digests in the manifests, too, so that the store finds nothing wrong.
+def _exchange_answers(good: Good, other: Path, store: Path) -> None:
+    """Put the answers of ``other`` where the store keeps those of the good file. Whoever corrects the
+    digests in the manifests, too, is not found: a store is trusted as far as its owner is.
     """
     digest, exchanged = file_digest(good.gguf), 0
     for path in sorted(store.glob("generations/*/manifest.json")):
@@ -498,11 +489,6 @@ def _exchange_answers(good: Good, other: Path, store: Path, cover_up: bool) -> N
         assert _texts(text) != _texts(before), "the other file answers in the same words"
         rows.unlink()  # never write into what may be a hard link
         rows.write_text(text, encoding="utf-8")
-        if cover_up:
-            manifest["files"]["rows.json"] = {"sha256": file_digest(rows), "bytes": rows.stat().st_size}
-            manifest["facts"]["tokens"] = sum(answer.completion_tokens for answer in answers)
-            path.unlink()
-            path.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         exchanged += 1
     assert exchanged, "the store holds no answers of this file"
 

@@ -10,7 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-LEARNT = {"SC-1", "SC-2", "SC-3", "SCHEMA", "EOS"}  # groups that speak of what the model learnt
+# What speaks of what the model learnt: its answers, and near ties that quantisation or Ollama may flip.
+LEARNT = ("SC-1", "SC-2", "SC-3", "SCHEMA", "EOS", "LOSS", "SC-4.ollama")
 
 
 def main() -> int:
@@ -18,11 +19,8 @@ def main() -> int:
     gate = results["gate"]
     required = [verdict for verdict in results["verdicts"] if verdict["required"]]
     missing = [v["criterion"] for v in required if v["status"] == "NOT EVALUATED"]
-    broken = [
-        v["criterion"]
-        for v in required
-        if v["status"] != "PASS" and v["criterion"].partition(".")[0] not in LEARNT
-    ]
+    failed = [v["criterion"] for v in required if v["status"] != "PASS"]
+    broken = [criterion for criterion in failed if not criterion.startswith(LEARNT)]
     built = [a["step"] for a in results["artifacts"] if a["built_now"]] if "--warm" in sys.argv else []
     print(f"verdict on the example model: {gate['decision']} (exit status {gate['exit_status']})")
     for reason in gate["reasons"]:

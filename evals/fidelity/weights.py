@@ -11,19 +11,20 @@ merged into the 16-bit base, on which nobody trained it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evals.fidelity.metadata import Finding
-from evals.fidelity.stages import CONVERSION, FILE, QUANTISATION
+from evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from training.progress import Progress
 from training.store import Artifact, Step
 
 SLACK = 1.25  # a file may be this much further from the trained model than our own quantisation is
 ROW_SLACK = 3.0  # the same for the worst row of a tensor, whose error varies more
 ROUNDING = 2e-3  # relative error of a row that 16-bit rounding explains
+SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
 ADAPTED = "adapter_model.safetensors"
@@ -55,7 +56,9 @@ def of_file(
             inputs[name] = artifact.digest
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        findings = [asdict(finding) for finding in _findings(file, file_sha256, f16, quantised)]
+        adapted = {update.name for update in _updates(adapter.path, _gguf(f16))} if adapter else set()
+        found = _findings(file, file_sha256, f16, quantised, adapted)
+        findings = [asdict(finding) for finding in found]
         strength = None
         if adapter:
             strength = fit(file, _gguf(f16), adapter.path, base.path if base else None)
@@ -67,21 +70,29 @@ def of_file(
     return Step("weights", 1, limits, inputs, build, title=f"weights of {file.name}")
 
 
-def _findings(file: Path, sha256: str, f16: Artifact, quantised: Artifact | None) -> list[Finding]:
+def _findings(
+    file: Path, sha256: str, f16: Artifact, quantised: Artifact | None, adapted: Set[str]
+) -> list[Finding]:
     for own in filter(None, (quantised, f16)):
         if sha256 in {entry["sha256"] for entry in own.manifest["files"].values()}:
             return [Finding("all tensors", FILE, "our own export", "the same file, byte for byte", True)]
-    return compare(file, _gguf(f16), _gguf(quantised) if quantised else None)
+    return compare(file, _gguf(f16), _gguf(quantised) if quantised else None, adapted)
 
 
-def compare(file: Path, f16: Path, quantised: Path | None) -> list[Finding]:
-    """One finding a tensor. Tensors of another shape are left to :mod:`evals.fidelity.metadata`."""
+def compare(file: Path, f16: Path, quantised: Path | None, adapted: Set[str] = frozenset()) -> list[Finding]:
+    """One finding a tensor. Tensors of another shape are left to :mod:`evals.fidelity.metadata`.
+
+    Where several of the ``adapted`` tensors are wrong and no other, the merge is blamed; where much of the
+    file is, the quantisation; a few rows are a damaged file's, the rest is the conversion's.
+    """
     trained, own = _tensors(f16), _tensors(quantised) if quantised else {}
     suspects: list[tuple[Finding, float]] = []
     for name, tensor in _tensors(file).items():
         if name in trained and _shape(tensor) == _shape(trained[name]):
             suspects.append(_compare(name, tensor, trained[name], own.get(name)))
-    wrong = [finding for finding, _ in suspects if not finding.ok]
+    wrong = {finding.check for finding, _ in suspects if not finding.ok}
+    if len(wrong) > SEVERAL and wrong <= adapted:
+        return [_at(finding, MERGE) for finding, _ in suspects]
     if len(wrong) > max(1, MANY * len(suspects)):
         return [_at(finding, QUANTISATION) for finding, _ in suspects]
     return [_at(finding, FILE if rows < FEW_ROWS else CONVERSION) for finding, rows in suspects]

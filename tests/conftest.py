@@ -160,15 +160,15 @@ def _pytest(arguments: list[str], folder: Path, output: Path) -> None:
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    os.environ.update(_environment())
-    for name in set(os.environ) - set(_environment()):
+    os.environ.update(clean_environment())
+    for name in set(os.environ) - set(clean_environment()):
         del os.environ[name]
     os.chdir(REPOSITORY)
     sys.path.insert(0, str(folder))
     sys.exit(int(pytest.main(arguments)))
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Ours, without what an outer pytest, the user's own settings or a CI service would change in a run."""
     kept = {
         name: value
@@ -183,7 +183,7 @@ def command_line(arguments: list[str], folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=REPOSITORY,
-        env=_environment(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

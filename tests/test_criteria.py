@@ -634,3 +634,12 @@ def test_a_mistake_in_a_loss_is_told_with_its_line(tmp_path):
         SeatrialError, match=f"task.toml:{line}: criterion 'L.training' names the metric 'speed'"
     ):
         check_criteria(load_task(folder))
+
+
+def test_two_losses_may_not_share_an_id(tmp_path):
+    folder = shutil.copytree(MINIATURE, tmp_path / "lamp")
+    path = folder / "task.toml"
+    loss = '[[losses]]\nid = "L"\ntitle = "t"\nmetric = "json_parse"\ncases = "domain"\nmargin = 0.1\nwhy = "w"\n'
+    path.write_text(path.read_text(encoding="utf-8") + loss + loss, encoding="utf-8")
+    with pytest.raises(SeatrialError, match="criterion id 'L.training' is used twice"):
+        load_task(folder)

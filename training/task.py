@@ -5,17 +5,25 @@ The judge takes every threshold from here; a number in a test would be a number 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from training.configuration import Config, Misplaced, read_toml
 from training.errors import SeatrialError
 
 SHIPPED = "shipped"
 RULES = ("point", "confident", "superior", "non_inferior", "within")
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+# One name or a list of them.
+CaseSetNames = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
 class Contract(Config):
@@ -55,7 +63,7 @@ class Criterion(Config):
     id: str
     title: str
     metric: str
-    cases: tuple[str, ...] = ()
+    cases: CaseSetNames = ()
     model: str = SHIPPED
     at_least: float | None = None
     at_most: float | None = None
@@ -72,11 +80,6 @@ class Criterion(Config):
     @property
     def group(self) -> str:
         return self.id.partition(".")[0]
-
-    @field_validator("cases", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("id", "why", "title")
     @classmethod
@@ -122,15 +125,10 @@ class Loss(Config):
     id: str
     title: str
     metric: str
-    cases: tuple[str, ...]
+    cases: CaseSetNames
     margin: float = Field(ge=0)
     required: bool = True
     why: str
-
-    @field_validator("cases", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     def criteria(self) -> list[Criterion]:
         """LOSS.operations → LOSS.operations.training, .merge, .conversion, ..."""
@@ -175,30 +173,20 @@ class Task(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:
-        for number, loss in enumerate(self.losses):
-            unknown = [name for name in loss.cases if name not in self.case_sets]
-            if unknown:
-                known = ", ".join(self.case_sets)
-                raise Misplaced(
-                    f"loss {loss.id!r} names the case set {unknown[0]!r}; there are: {known}",
-                    "losses",
-                    number,
-                    "cases",
-                )
         seen: set[str] = set()
-        for number, criterion in enumerate(self.criteria):
-            if criterion.id in seen:
-                raise Misplaced(f"criterion id {criterion.id!r} is used twice", "criteria", number, "id")
-            seen.add(criterion.id)
-            unknown = [name for name in criterion.cases if name not in self.case_sets]
-            if unknown:
-                raise Misplaced(
-                    f"criterion {criterion.id!r} names the case set {unknown[0]!r}; "
-                    f"there are: {', '.join(self.case_sets)}",
-                    "criteria",
-                    number,
-                    "cases",
-                )
+        tables: dict[str, Sequence[Criterion | Loss]] = {"criteria": self.criteria, "losses": self.losses}
+        for table, entries in tables.items():
+            for number, entry in enumerate(entries):
+                for name in [c.id for c in entry.criteria()] if isinstance(entry, Loss) else [entry.id]:
+                    if name in seen:
+                        raise Misplaced(f"criterion id {name!r} is used twice", table, number, "id")
+                    seen.add(name)
+                unknown = [name for name in entry.cases if name not in self.case_sets]
+                if unknown:
+                    known = ", ".join(self.case_sets)
+                    kind = "loss" if isinstance(entry, Loss) else "criterion"
+                    problem = f"{kind} {entry.id!r} names the case set {unknown[0]!r}; there are: {known}"
+                    raise Misplaced(problem, table, number, "cases")
         if not any(criterion.required for criterion in self.criteria):
             raise ValueError("no criterion is required, so anything would ship")
         return self

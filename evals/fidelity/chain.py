@@ -53,8 +53,7 @@ class Chain:
         if self.export.merged is None:
             return {}
         names = BEFORE_EXPORT if self.export.adapter and self.export.base else (MERGED,)
-        system = self.task.prompts.system
-        return {name: TrainedModel(name, system, self.trained, self.asked) for name in names}
+        return {name: TrainedModel(name, self.trained, self.asked) for name in names}
 
     # --- what is asked ---------------------------------------------------------------------------------
     @cached_property
@@ -108,9 +107,9 @@ class Chain:
     def divergence(self, model: str) -> tuple[list[Mapping[str, list[float]]], Artifact]:
         """Per row: KL, top-1 agreement and negative log-likelihood of each answer token."""
         if model in BEFORE_EXPORT:
+            outcome = self.trained()
             if model not in self.trained_models():
                 raise NotEvaluated("needs the adapter and its base: --adapter=DIR")
-            outcome = self.trained()
             return outcome.read_json("models.json")[model]["divergence"], outcome
         outcome = self.in_runtime(model)
         return outcome.read_json("divergence.json"), outcome

@@ -20,7 +20,6 @@ from training.errors import SeatrialError
 ARCHITECTURES = {
     "mistral": "llama",
     "gemma3_text": "gemma3",
-    "phi3": "phi3",
     "qwen2_moe": "qwen2moe",
     "mixtral": "llama",
 }

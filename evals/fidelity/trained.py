@@ -79,8 +79,8 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
 class TrainedModel:
     """``adapter`` or ``merged`` as a model: its answers were given when the step was built."""
 
-    def __init__(self, name: str, system: str, outcome: Callable[[], Artifact], asked: Asked) -> None:
-        self.name, self.system, self._outcome, self._asked = name, system, outcome, asked
+    def __init__(self, name: str, outcome: Callable[[], Artifact], asked: Asked) -> None:
+        self.name, self._outcome, self._asked = name, outcome, asked
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -56,9 +56,7 @@ def of_file(
             inputs[name] = artifact.digest
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        adapted = {update.name for update in _updates(adapter.path, _gguf(f16))} if adapter else set()
-        found = _findings(file, file_sha256, f16, quantised, adapted)
-        findings = [asdict(finding) for finding in found]
+        findings = [asdict(f) for f in _findings(file, file_sha256, f16, quantised, adapter)]
         strength = None
         if adapter:
             strength = fit(file, _gguf(f16), adapter.path, base.path if base else None)
@@ -66,16 +64,18 @@ def of_file(
         (out / "weights.json").write_text(json.dumps(told), encoding="utf-8")
         return {"tensors": len(findings)}
 
-    limits = {"slack": SLACK, "row_slack": ROW_SLACK, "rounding": ROUNDING}
+    limits = {"slack": SLACK, "row_slack": ROW_SLACK, "rounding": ROUNDING, "fitted": FITTED}
+    limits |= {"several": SEVERAL, "many": MANY, "few_rows": FEW_ROWS}
     return Step("weights", 1, limits, inputs, build, title=f"weights of {file.name}")
 
 
 def _findings(
-    file: Path, sha256: str, f16: Artifact, quantised: Artifact | None, adapted: Set[str]
+    file: Path, sha256: str, f16: Artifact, quantised: Artifact | None, adapter: Artifact | None
 ) -> list[Finding]:
     for own in filter(None, (quantised, f16)):
         if sha256 in {entry["sha256"] for entry in own.manifest["files"].values()}:
             return [Finding("all tensors", FILE, "our own export", "the same file, byte for byte", True)]
+    adapted = {update.name for update in _updates(adapter.path, _gguf(f16))} if adapter else set()
     return compare(file, _gguf(f16), _gguf(quantised) if quantised else None, adapted)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import CHANGES_OUTPUT, REPOSITORY, Run
+from tests.conftest import REPOSITORY, Run, clean_environment
 from tests.sabotage.workshop import Artefact
 
 TIMEOUT = 3600.0  # seconds; a run takes minutes
@@ -30,7 +30,7 @@ def judge(artefact: Artefact, store: Path, reports: Path, *more: str) -> Run:
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
-        env=_environment(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,13 +73,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system
         shutil.copy2(source, target)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what this pytest, the user's settings or a CI service would change in a run."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_", "SEATRIAL_")) and name not in CHANGES_OUTPUT
-    }
-    return {**kept, "COLUMNS": "100"}

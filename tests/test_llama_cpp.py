@@ -90,6 +90,13 @@ def test_timings_are_taken_one_at_a_time_with_the_memory_of_the_process(gguf, tm
     assert timings.peak_memory > gguf.stat().st_size
 
 
+def test_the_memory_of_the_process_is_not_that_of_the_one_that_started_it(gguf, tmp_path):
+    """A run that trains is many times as large as the runtime that it starts."""
+    ballast = b"x" * 2_000_000_000
+    timings = model(gguf).time(ask("Say ok."), 2, tmp_path / "log")
+    assert timings.peak_memory < len(ballast)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
 def test_a_damaged_file_is_one_clear_error_and_the_run_lives(gguf, tmp_path, damage):
     path = tmp_path / "bad.gguf"

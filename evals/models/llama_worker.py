@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import llama_cpp as lib
@@ -305,6 +306,20 @@ def _refused(prompt: list[int], context: int, max_tokens: int) -> dict[str, Any]
     }
 
 
+def peak_memory() -> int:
+    """Return the largest resident size that this process has had, in bytes.
+
+    On Linux ``getrusage`` carries the parent's peak over into what the parent starts: a run that has just
+    trained made the runtime look as large as the trainer. ``VmHWM`` begins anew with the program.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 class Worker:
     """Dispatches requests to one engine."""
 
@@ -329,8 +344,7 @@ class Worker:
             return engine.answer(prompts, request["max_tokens"], engine.slots)
         engine.answer(prompts[:1], request["max_tokens"], 1)
         answers = [engine.answer([prompt], request["max_tokens"], 1)[0] for prompt in prompts]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"answers": answers, "peak_memory": peak}
+        return {"answers": answers, "peak_memory": peak_memory()}
 
 
 if __name__ == "__main__":

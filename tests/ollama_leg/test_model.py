@@ -1,0 +1,150 @@
+"""What the Ollama model sends and makes of the answers: to a stand-in and, where there is one, to the real
+binary on a real file.
+
+SEATRIAL_OLLAMA=/where/it/is/ollama python -m pytest tests/ollama_leg/test_model.py
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evals.models import EOS, ERROR, LENGTH
+from evals.models.ollama import OllamaModel, available
+from tests.ollama_leg.stand_in import ask
+from training import base
+from training.errors import SeatrialError
+from training.modelfile import modelfile
+from training.recipe import load_recipe
+from training.store import file_digest
+
+REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")
+
+
+# What is sent and what comes back
+
+
+def test_the_file_is_created_with_the_projects_template_stop_and_system_and_removed(server, model, log):
+    model.generate(ask("hello"), 64, log)
+    created = json.loads(next(body for path, body in server.calls if path == "/api/create"))
+    assert created["files"] == {"m.gguf": f"sha256:{model.sha256}"}
+    assert created["template"].startswith("{{ range .Messages }}<|im_start|>")
+    assert created["system"] == "Be brief."
+    assert created["parameters"]["stop"] == ["<|im_end|>"]
+    assert (f"/api/blobs/sha256:{model.sha256}", b"GGUF") in server.calls
+    assert server.models == set()
+
+
+def test_a_model_does_not_stay_in_the_memory_of_a_server_that_goes_on(server, model, log):
+    model.generate(ask("hello"), 64, log)
+    last = json.loads(server.calls[-1][1])
+    assert (last["messages"], last["keep_alive"]) == ([], 0)
+
+
+def test_each_answer_keeps_its_stop_reason_and_an_error_is_an_answer_too(server, model, log):
+    stopped, cut, failed = model.generate(ask("hello", "long", "boom"), 64, log)
+    assert (stopped.text, stopped.stop_reason) == ("hi", EOS)
+    assert cut.stop_reason == LENGTH
+    assert failed.stop_reason == ERROR
+    assert "the runner ended" in failed.error
+    assert server.models == set()
+
+
+def test_answers_are_greedy_and_bounded(server, model, log):
+    model.generate(ask("hello"), 17, log)
+    options = next(json.loads(body)["options"] for _, body in server.calls if b"hello" in body)
+    assert options["temperature"] == 0
+    assert options["num_predict"] == 17
+
+
+def test_a_conversation_is_rendered_as_it_is_sent(server, model, log):
+    conversation = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert model.render([[*conversation, *ask("c")[0].messages], conversation], log) == [
+        "rendered c",
+        "rendered b",
+    ]
+    sent = [json.loads(body) for _, body in server.calls if b"_debug_render_only" in body]
+    assert sent[1]["messages"] == conversation
+    assert server.models == set()
+
+
+def test_a_server_that_does_not_tell_its_prompts_is_one_clear_error(server, model, log):
+    server.renders = False
+    with pytest.raises(SeatrialError, match=r"does not tell the prompts(.|\n)*install a newer one"):
+        model.render([ask("hello")[0].messages], log)
+    assert server.models == set()
+
+
+@pytest.mark.parametrize(
+    ("refuse", "message"),
+    [
+        (
+            "create",
+            "could not create a model from this file and its Modelfile: template error: unexpected EOF",
+        ),
+        ("load", "could not load this file: unknown model architecture: 'martian'"),
+    ],
+)
+def test_what_the_server_refuses_is_one_clear_error_about_the_file(server, model, log, refuse, message):
+    server.refuse = refuse
+    with pytest.raises(SeatrialError) as error:
+        model.generate(ask("hello", "long"), 64, log)
+    assert str(error.value) == f"{model.path}: Ollama {message}"
+    assert server.models == set()
+
+
+def test_another_version_than_the_one_that_answers_are_kept_under_does_not_answer(server, model, log):
+    model.version = "0.23.0"
+    with pytest.raises(SeatrialError, match=r"Ollama 0\.24\.0 answers where 0\.23\.0 did before"):
+        model.generate(ask("hello"), 64, log)
+    assert server.calls == []
+
+
+# The real binary on a real file
+
+needs_ollama = pytest.mark.skipif(not REAL, reason="no Ollama here: set SEATRIAL_OLLAMA to its binary")
+
+
+@pytest.fixture
+def real(no_server, monkeypatch, tmp_path):
+    """The base model's file in the Ollama that is installed here."""
+    monkeypatch.setenv("SEATRIAL_OLLAMA", REAL)
+    recipe = load_recipe("smollm2-135m-cpu")
+    gguf = base.locate(recipe.base, recipe.folder)
+    decoding = {"temperature": 0, "max_tokens": 32, "context": 512}
+    text, _ = modelfile(gguf, "Answer in one word.", decoding)
+    version, reason = available()
+    assert version, reason
+    return OllamaModel("ollama", gguf, file_digest(gguf), text, version)
+
+
+@needs_ollama
+def test_the_real_ollama_renders_and_answers_with_our_template(real, log):
+    user = {"role": "user", "content": "What is the capital of France?"}
+    system = {"role": "system", "content": "Be kind."}
+    alone, own, turns = real.render(
+        [[user], [system, user], [user, {"role": "assistant", "content": "Paris"}, user]], log
+    )
+    asked = f"<|im_start|>user\n{user['content']}<|im_end|>\n"
+    ours = "<|im_start|>system\nAnswer in one word.<|im_end|>\n"
+    end = "<|im_start|>assistant\n"
+    assert alone == ours + asked + end
+    assert own == "<|im_start|>system\nBe kind.<|im_end|>\n" + asked + end
+    assert turns == ours + asked + "<|im_start|>assistant\nParis<|im_end|>\n" + asked + end
+    paris, cut = real.generate(ask(user["content"], "Write a long story about a ship."), 12, log)
+    assert "Paris" in paris.text
+    assert "<|im_end|>" not in paris.text
+    assert (cut.stop_reason, cut.completion_tokens) == (LENGTH, 12)
+    assert not list(log.parent.glob("ollama-*"))
+
+
+@needs_ollama
+def test_the_real_ollama_tells_why_it_cannot_load_a_file(real, log, tmp_path):
+    real.path = tmp_path / "half.gguf"
+    real.path.write_bytes(Path(base.__file__).read_bytes())
+    real.sha256 = file_digest(real.path)
+    with pytest.raises(SeatrialError, match=r"half\.gguf: Ollama could not create a model .*GGUF"):
+        real.generate(ask("hello"), 4, log)
+    assert not list(log.parent.glob("ollama-*"))

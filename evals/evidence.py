@@ -192,7 +192,9 @@ class Evidence:
         # Ids are left out: renaming a case does not change what is asked.
         asked = [[list(question.messages), question.reference] for question in questions]
         params = {"model": dict(model.identity), "asked": asked, **more}
-        return Step(kind, VERSIONS.get(kind, 1), params, {}, build, title=f"{kind} of {model.name} on {case_set}")
+        return Step(
+            kind, VERSIONS.get(kind, 1), params, {}, build, title=f"{kind} of {model.name} on {case_set}"
+        )
 
     def _built(self, step: Step) -> Artifact:
         return self.use(self.store.build(step))

@@ -65,6 +65,7 @@ def score(metric, text, expect=None, *, prompt="add buy milk", reference=None, s
 
 CREATE = {"operation": "create"}
 MILK = {"operation": "create", "arguments": {"title": "buy milk"}}
+LONG = "".join(f"{number} bottles, " for number in range(80))  # 950 characters, nothing in them repeats
 LIKE_REFERENCE = {"reference": answer()}
 
 # metric, answer, what is expected, further arguments of score(), why it is missed ("" for a hit)
@@ -142,6 +143,8 @@ ANSWERS = [
     ("stopped", "", None, {"stop_reason": ERROR, "error": "out of memory"}, "out of memory"),
     ("no_repetition", answer(), None, {}, ""),
     ("no_repetition", "The task is done. " * 3, None, {}, "repeats 'The task is done. '"),
+    ("no_repetition", LONG * 3, None, {}, f"repeats {LONG!r}"),
+    ("no_repetition", LONG * 2, None, {}, ""),
     ("no_repetition", "ha" * 10, None, {}, "repeats 'ha'"),
     ("no_repetition", "no " * 10, None, {}, "repeats 'no no no '"),
     ("no_repetition", "The task is done. " * 2, None, {}, ""),

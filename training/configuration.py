@@ -7,6 +7,7 @@ does not know is an error, because a misspelt threshold would otherwise be no th
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """Base of every table read from TOML: immutable, and no unknown keys."""
+    """Base of every table read from TOML: immutable, no unknown keys, and no number that is none.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Types are taken at their word: ``"0.9"`` is no number, and neither ``"no"`` nor ``0`` is ``false``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -48,7 +52,8 @@ def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
             hint="strings need quotes, tables [brackets]; see https://toml.io for the syntax",
         ) from None
     try:
-        return model.model_validate(data)
+        # In JSON's terms, since strict Python values would refuse TOML's lists as tuples and strings as paths.
+        return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         mistakes = [_explain(path, text, model, item) for item in error.errors()]
         first, *others = mistakes

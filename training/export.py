@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -51,11 +52,18 @@ def fetch_converter(out: Path) -> dict[str, Any]:
 
 
 def convert(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """Convert the Hugging Face folder ``request["model"]`` to an f16 GGUF file ``request["out"]``."""
-    command = [sys.executable, str(Path(request["converter"]) / "convert_hf_to_gguf.py"), request["model"]]
-    command += ["--outfile", request["out"], "--outtype", "f16", "--model-name", request["name"]]
+    """Convert the Hugging Face folder ``request["model"]`` to an f16 GGUF file ``request["out"]``.
+
+    The converter reads metadata out of the folder's name (``general.finetune`` and others), so it is given
+    the folder by a link that is called ``request["name"]``: a key of the store would get into the file.
+    """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+    with tempfile.TemporaryDirectory(dir=Path(request["out"]).parent) as folder:
+        model = Path(folder, request["name"])
+        model.symlink_to(request["model"])
+        command = [sys.executable, str(Path(request["converter"]) / "convert_hf_to_gguf.py"), str(model)]
+        command += ["--outfile", request["out"], "--outtype", "f16", "--model-name", request["name"]]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
     print(done.stdout, done.stderr, file=sys.stderr)
     if done.returncode:
         raise SeatrialError(

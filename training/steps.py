@@ -105,7 +105,7 @@ def convert(merged: Artifact, converter: Artifact, name: str) -> Step:
         return _run("convert", request, out, progress)
 
     inputs = {"merged": merged.digest, "converter": converter.digest}
-    return Step("gguf", 1, {"type": "f16", "name": name}, inputs, build)
+    return Step("gguf", 2, {"type": "f16", "name": name}, inputs, build)
 
 
 def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping[str, Any]) -> Step:

@@ -19,7 +19,7 @@ RULES = ("point", "confident", "superior", "non_inferior", "within")
 
 
 def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 # One name or a list of them.

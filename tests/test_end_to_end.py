@@ -15,6 +15,7 @@ import pytest
 from training import steps
 from training.recipe import load_recipe
 from training.store import Store, default_root
+from training.task import load_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MINIATURE = REPOSITORY / "tests" / "miniature"
@@ -155,3 +156,19 @@ def test_a_damaged_gguf_file_is_found_and_built_again(folder, cold):
     _, results, output = release(folder, "-k", "digests", "--require", "SC-4.digests")
     assert "is damaged" in output
     assert verdict(results, "SC-4.digests")["status"] == "PASS"
+
+
+def test_training_stops_early_when_the_validation_loss_no_longer_falls(folder, cold):
+    """At a learning rate that changes nothing, the second epoch is no better than the first: no third."""
+    tiny = folder / "task" / "recipes" / "tiny-llama.toml"
+    text = tiny.read_text(encoding="utf-8")
+    for old, new in (("learning_rate = 1e-2", "learning_rate = 1e-12"), ("patience = 0", "patience = 1")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    patient = tiny.with_name("patient.toml")
+    patient.write_text(text, encoding="utf-8")
+    recipe, task, store = load_recipe(patient), load_task(folder / "task"), Store(folder / "store")
+    assert recipe.trainer.epochs > 2
+    dataset = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
+    adapter = store.build(steps.train_adapter(recipe, store.build(steps.import_base(recipe)), dataset))
+    assert [entry["epoch"] for entry in adapter.facts["history"] if "eval_loss" in entry] == [1, 2]

@@ -303,6 +303,15 @@ def test_a_verdict_leads_to_the_artifacts_that_it_rests_on() -> None:
     assert re.search(rf'<tr id="{anchor[1]}"><th scope="row">quantized', html)
 
 
+def test_an_artifact_is_called_by_its_title_and_an_old_one_by_its_step() -> None:
+    titled = [each | {"title": f"words of {each['step']}"} for each in results()["artifacts"][1:]]
+    old = results()["artifacts"][0]
+    assert "title" not in old
+    text = Page(render(results(artifacts=[old, *titled]))).text()
+    assert f"{old['step']} {old['key'][:12]}" in text
+    assert all(f"words of {each['step']} {each['key'][:12]}" in text for each in titled)
+
+
 def test_without_a_dataset_artifact_the_adapter_names_its_data() -> None:
     made = [each for each in results()["artifacts"] if each["step"] == "adapter"]
     text = Page(render(results(artifacts=[made[0] | {"inputs": {"dataset": "beef" * 16}}]))).text(

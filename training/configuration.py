@@ -52,7 +52,7 @@ def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
             hint="strings need quotes, tables [brackets]; see https://toml.io for the syntax",
         ) from None
     try:
-        # In JSON's terms, since strict Python values would refuse TOML's lists as tuples and strings as paths.
+        # As JSON, because strict Python values would refuse TOML's lists as tuples and its strings as paths.
         return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         mistakes = [_explain(path, text, model, item) for item in error.errors()]

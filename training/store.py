@@ -56,7 +56,7 @@ class Step:
         inputs: digest of each input by name.
         build: writes files into the folder it is given; returns facts for the manifest (JSON values).
         heavy: takes both cores or the GPU; heavy steps run one at a time on a machine.
-        title: what progress calls it; the name if not given.
+        title: what progress and the report call it; the name if not given.
     """
 
     name: str
@@ -194,6 +194,7 @@ class Store:
         return {
             "key": step.key,
             "step": step.name,
+            "title": step.title or step.name,
             "version": step.version,
             "params": dict(step.params),
             "inputs": dict(step.inputs),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import SeatrialError
+from training.gguf_file import open_gguf
 
 # Types that our own quantiser makes of an F16 file without an importance matrix.
 KNOWN_TYPES = (
@@ -93,7 +94,5 @@ def quantization_of(gguf: Path) -> str | None:
 
 def read_metadata(gguf: Path) -> dict[str, Any]:
     """The scalar and string metadata of a GGUF file, by key."""
-    from gguf import GGUFReader
-
-    fields = GGUFReader(gguf).fields
+    fields = open_gguf(gguf).fields
     return {name: field.contents() for name, field in fields.items() if len(field.data) == 1}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
 from evals.verdict import shorten
 from training.errors import SeatrialError
+from training.gguf_file import open_gguf
 
 # Hugging Face model_type -> llama.cpp architecture, where the two differ in name.
 ARCHITECTURES = {
@@ -67,17 +67,14 @@ class Header:
         return self.fields.get(f"{self.architecture}.{key}")
 
 
-@cache
 def read_header(path: Path) -> Header:
-    """Read a GGUF file's header, once: a vocabulary of 150,000 tokens takes seconds.
+    """Read a GGUF file's header.
 
     Raises:
         SeatrialError: not a GGUF file, or one that ends before its last tensor does.
     """
-    from gguf import GGUFReader
-
     try:
-        reader = GGUFReader(path)
+        reader = open_gguf(path)
     except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
         raise SeatrialError(
             f"is not a whole GGUF file ({type(error).__name__}: {error})",

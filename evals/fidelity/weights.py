@@ -18,6 +18,7 @@ from typing import Any
 
 from evals.fidelity.metadata import Finding
 from evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
+from training.gguf_file import open_gguf
 from training.progress import Progress
 from training.store import Artifact, Step
 
@@ -176,11 +177,10 @@ class _Update:
 def _updates(adapter: Path, f16: Path) -> Iterator[_Update]:
     """The adapter's updates under the names of the GGUF file; none for an unknown architecture."""
     import gguf
-    from gguf import GGUFReader
 
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
-    fields = {name: field.contents() for name, field in GGUFReader(f16).fields.items()}
+    fields = {name: field.contents() for name, field in open_gguf(f16).fields.items()}
     architecture = str(fields["general.architecture"])
     known = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     if architecture not in known:
@@ -222,9 +222,7 @@ def _safetensors(folder: Path, pattern: str = "model*.safetensors") -> dict[str,
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    from gguf import GGUFReader
-
-    return {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    return {tensor.name: tensor for tensor in open_gguf(path).tensors}
 
 
 def _values(tensor: Any) -> Any:

@@ -33,7 +33,7 @@ def in_runtime(model: LlamaCppModel, truth: Artifact, asked: Asked, inspect: boo
         return {"rows": len(rows)}
 
     params = {**texts, "rows": spoken["rows"], "model": dict(model.identity)}
-    return Step("fidelity", 1, params, {"trained": truth.digest}, build, title=f"fidelity of {model.name}")
+    return Step("fidelity", 2, params, {"trained": truth.digest}, build, title=f"fidelity of {model.name}")
 
 
 def rendered_in_ollama(model: OllamaModel, conversations: Sequence[Sequence[Message]]) -> Step:

@@ -232,13 +232,18 @@ class Engine:
         )
         return {"nll": float(total), "tokens": len(answer)}
 
-    def predictions(self, tokens: list[int], last: int) -> Iterator[np.ndarray]:
-        """Logits, each of shape (vocabulary,), from which the ``last`` tokens of a sequence are predicted."""
+    def predictions(self, tokens: list[int], last: int, shared: int = 0) -> Iterator[np.ndarray]:
+        """Logits, each of shape (vocabulary,), from which the ``last`` tokens of a sequence are predicted.
+
+        Its first ``shared`` tokens lie in sequence 0 already.
+        """
         if len(tokens) > self.context:
             raise SeatrialError(f"a row of {len(tokens)} tokens is longer than the context {self.context}")
-        self.clear()
+        lib.llama_memory_seq_rm(self.memory, 1, -1, -1)
+        if shared:
+            lib.llama_memory_seq_cp(self.memory, 0, 1, 0, shared)
         first = len(tokens) - last - 1  # the logits of position i predict token i + 1
-        for start in range(0, len(tokens) - 1, BATCH):
+        for start in range(shared, len(tokens) - 1, BATCH):
             part = tokens[start : min(start + BATCH, len(tokens) - 1)]
             self.decode([(token, start + i, 1, start + i >= first) for i, token in enumerate(part)])
             for i in range(len(part)):
@@ -275,11 +280,13 @@ class Engine:
             raise SeatrialError(
                 f"the file has {self.vocab_size} tokens in its vocabulary, the trained model {known.shape[1]}"
             )
+        self.clear()
+        shared = self.share_prefix([row["ids"][: -row["answer"]] for row in rows])
         found, at = [], 0
         for row in rows:
             kl, top, nll = [], [], []
             for logits, token in zip(
-                self.predictions(row["ids"], row["answer"]), row["ids"][-row["answer"] :], strict=True
+                self.predictions(row["ids"], row["answer"], shared), row["ids"][-row["answer"] :], strict=True
             ):
                 trained = known[at].astype(np.float64)
                 own = _log_softmax(logits[: len(trained)])
@@ -333,6 +340,7 @@ class Worker:
         engine = self.engine
         assert engine is not None, "load comes first"
         if request["op"] == "score":
+            engine.clear()
             pairs = zip(request["prompts"], request["references"], strict=True)
             return [engine.likelihood(messages, reference) for messages, reference in pairs]
         if request["op"] == "inspect":

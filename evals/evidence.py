@@ -9,56 +9,23 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from evals.cases import Case
+from evals.export import Export
 from evals.fidelity.chain import Chain
 from evals.models import Generation, Likelihood, Model, Question, ScoringModel
 from evals.verdict import NotEvaluated
 from training.progress import Progress
-from training.recipe import Recipe
 from training.store import Artifact, Step, Store
 from training.task import Task
 
 VERSIONS = {"timings": 2}
 """Kinds of evidence whose result has changed since version 1: raising a number asks the models again."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """What training and export left: any part may be missing when a model was made elsewhere.
-
-    ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own
-    quantisation of it to the type that the shipped file is labelled with: what the file should be.
-    ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
-    """
-
-    shipped: Artifact | None = None
-    base: Artifact | None = None
-    adapter: Artifact | None = None
-    merged: Artifact | None = None
-    f16: Artifact | None = None
-    reference: Artifact | None = None
-    files: Mapping[str, Artifact] = field(default_factory=dict)
-    chain: tuple[Artifact, ...] = ()
-    recipe: Recipe | None = None
-
-    @property
-    def shipped_file(self) -> Path | None:
-        """The GGUF file that the verdict is about."""
-        if self.shipped is None:
-            return None
-        names: Iterable[str] = self.shipped.manifest["files"]
-        return self.shipped.path / next(name for name in names if name.endswith(".gguf"))
-
-    @property
-    def shipped_sha256(self) -> str | None:
-        path = self.shipped_file
-        return self.shipped.manifest["files"][path.name]["sha256"] if self.shipped and path else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import pytest
 
 from evals.cases import Case
 from evals.criteria import check_criteria, judge
-from evals.evidence import Evidence, Export
+from evals.evidence import Evidence
+from evals.export import Export
 from evals.gate import DO_NOT_SHIP, SHIP, decide
 from evals.hard import hard_cases, judge_hard
 from evals.models import LENGTH, Generation, Likelihood, Question, Timings

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from evals.answer import detect_operation, find_object, parse_strict
 from evals.cases import Case
-from evals.evidence import Evidence, Export, NotEvaluated, TimedAnswers
+from evals.evidence import Evidence, NotEvaluated, TimedAnswers
+from evals.export import Export
 from evals.metrics import METRICS
 from evals.metrics.rating import rubric
 from evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question

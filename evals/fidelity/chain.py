@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from evals.cases import Case
+from evals.export import Export
 from evals.fidelity import metadata, prompts, weights
 from evals.fidelity.metadata import Finding
 from evals.fidelity.modelfile import modelfile_findings
@@ -26,7 +27,6 @@ from training.store import Artifact, Store
 from training.task import SHIPPED, Task
 
 if TYPE_CHECKING:
-    from evals.evidence import Export
     from evals.models.ollama import OllamaModel
 
 OLLAMA = "ollama"

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from evals.report.step import Step
 from evals.report.wording import amount, role
 from evals.verdict import FAIL
-
-if TYPE_CHECKING:
-    from evals.report.attribution import Step
 
 NAMES = {"quantisation": "quantisation to the shipped file", "ollama": "Ollama"}
 CHANCE = 0.05  # a p-value from which on a difference may be chance: the intervals are 95 % ones

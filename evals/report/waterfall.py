@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evals.report.attribution import Attribution, Stage, Step
+from evals.report.attribution import Attribution, Stage
 from evals.report.drawing import COLOURS, label_of, panels_of, style, svg_of
+from evals.report.step import Step
 from evals.report.wording import amount, role, tick
 from training.task import SHIPPED
 

@@ -1,0 +1,43 @@
+"""What training and export left, or what was given in their place: the artifacts that are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training.recipe import Recipe
+from training.store import Artifact
+
+
+@dataclass(frozen=True)
+class Export:
+    """What training and export left: any part may be missing when a model was made elsewhere.
+
+    ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own
+    quantisation of it to the type that the shipped file is labelled with: what the file should be.
+    ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
+    """
+
+    shipped: Artifact | None = None
+    base: Artifact | None = None
+    adapter: Artifact | None = None
+    merged: Artifact | None = None
+    f16: Artifact | None = None
+    reference: Artifact | None = None
+    files: Mapping[str, Artifact] = field(default_factory=dict)
+    chain: tuple[Artifact, ...] = ()
+    recipe: Recipe | None = None
+
+    @property
+    def shipped_file(self) -> Path | None:
+        """The GGUF file that the verdict is about."""
+        if self.shipped is None:
+            return None
+        names: Iterable[str] = self.shipped.manifest["files"]
+        return self.shipped.path / next(name for name in names if name.endswith(".gguf"))
+
+    @property
+    def shipped_sha256(self) -> str | None:
+        path = self.shipped_file
+        return self.shipped.manifest["files"][path.name]["sha256"] if self.shipped and path else None

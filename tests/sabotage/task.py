@@ -1,8 +1,8 @@
 """The task that sabotage is judged by: golden/task_api with fewer questions and the criteria a file can fail.
 
-Of the case sets ``domain``, ``heldout`` and ``regressions`` remain, on which the good file must pass; of the criteria those that ask
-for the file's own answers or its fidelity. Latency, comparisons with the base, ratings and files that do not
-ship tell nothing about a fault and cost most of a run.
+Of the case sets ``domain``, ``heldout`` and ``regressions`` remain, on which the good file must pass; of the
+criteria those that ask for the file's own answers or its fidelity. Latency, comparisons with the base, ratings
+and files that do not ship tell nothing about a fault and cost most of a run.
 """
 
 from __future__ import annotations

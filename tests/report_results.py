@@ -394,6 +394,7 @@ def artifact(step: str, built: float, files: dict[str, int], built_now: bool, **
     return {
         "key": digest(f"key {step}")[:32],
         "step": step,
+        "title": f"{step} of a lamp",
         "version": 1,
         "params": {},
         "inputs": {},

@@ -183,6 +183,20 @@ MISTAKES = {
         "at_least",
         ["'criteria[0].at_least' = nan", "finite number"],
     ),
+    "no-number-in-settings": (
+        TASK,
+        "at_least = 0.9\n",
+        "at_least = 0.9\nsettings = {percentile = inf}\n",
+        "settings",
+        ["'criteria[0].settings.percentile' = inf", "finite number"],
+    ),
+    "date-without-quotes": (
+        TASK,
+        'title = "Lamp switch"',
+        "title = 2026-11-21",
+        "title = 2026",
+        ["'title' = 2026-11-21", "in quotes"],
+    ),
     "no-for-false": (
         TASK,
         'cases = "domain"',

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from evals.fidelity.trained import _answered
+from tests.conftest import clean_environment
 from training import steps
+from training.gguf_file import open_gguf
 from training.recipe import load_recipe
 from training.store import Store, default_root
 from training.task import load_task
@@ -57,6 +60,7 @@ def release(folder: Path, *more: str) -> tuple[int, dict, str]:
         [sys.executable, "-m", "pytest", "-m", "release", "-p", "no:cacheprovider"]
         + [f"--task={folder / 'task'}", f"--store={folder / 'store'}", f"--report-dir={reports}", *more],
         cwd=REPOSITORY,
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=600,
@@ -158,6 +162,16 @@ def test_a_damaged_gguf_file_is_found_and_built_again(folder, cold):
     assert verdict(results, "SC-4.digests")["status"] == "PASS"
 
 
+def test_the_file_does_not_hold_the_key_that_its_model_has_in_the_store(folder, cold):
+    """llama.cpp's converter makes metadata of the name of the folder that it is given."""
+    merged = {path.name for path in (folder / "store" / "merged").iterdir()}
+    (file,) = (folder / "store" / "gguf").glob("*/lamp-f16.gguf")
+    fields = open_gguf(file).fields
+    told = {name: str(field.contents()) for name, field in fields.items() if name.startswith("general.")}
+    assert told["general.name"] == "lamp"
+    assert not [name for name, value in told.items() for key in merged if key[:8] in value]
+
+
 def test_training_stops_early_when_the_validation_loss_no_longer_falls(folder, cold):
     """At a learning rate that changes nothing, the second epoch is no better than the first: no third."""
     tiny = folder / "task" / "recipes" / "tiny-llama.toml"
@@ -172,3 +186,16 @@ def test_training_stops_early_when_the_validation_loss_no_longer_falls(folder, c
     dataset = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
     adapter = store.build(steps.train_adapter(recipe, store.build(steps.import_base(recipe)), dataset))
     assert [entry["epoch"] for entry in adapter.facts["history"] if "eval_loss" in entry] == [1, 2]
+
+
+def test_answers_are_taken_over_only_where_every_token_is_the_most_likely_one(folder, cold):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    merged = next((folder / "store" / "merged").iterdir())
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(merged), AutoTokenizer.from_pretrained(merged)
+    questions = [[{"role": "user", "content": text}] for text in ("Lights, please.", "Turn the lamp off.")]
+    request = {"questions": questions, "max_tokens": 6}
+    first, second = own = _answered(model, tokenizer, request, None)
+    assert _answered(model, tokenizer, request, own) is own
+    other = (second[-1] + 1) % len(tokenizer)
+    assert _answered(model, tokenizer, request, [first, [*second[:-1], other]]) == own

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from evals.fidelity.metadata import compare, read_header
-from tests.conftest import MINIATURE, REPOSITORY
+from tests.conftest import MINIATURE, REPOSITORY, clean_environment
 from tests.sabotage import gguf_edit
 from training import steps
 from training.base import locate
@@ -126,6 +126,7 @@ def gate(task: Path, folder: Path, *options: str) -> tuple[int, dict, str]:
         [sys.executable, "-m", "pytest", "evals", "-m", "release", "-p", "no:cacheprovider"]
         + [f"--task={task}", f"--report-dir={folder / 'reports'}", *options],
         cwd=REPOSITORY,
+        env={**clean_environment(), "SEATRIAL_STORE": str(default_root())},
         capture_output=True,
         text=True,
         timeout=300,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -23,19 +25,19 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """Base of every table read from TOML: immutable, no unknown keys, and no number that is none.
+    """Base of every table read from TOML: immutable, and no unknown keys."""
 
-    Types are taken at their word: ``"0.9"`` is no number, and neither ``"no"`` nor ``0`` is ``false``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
-    """Parse ``path`` and validate it as ``model``; raises :class:`SeatrialError` for every mistake in it."""
+    """Parse ``path`` and validate it as ``model``; raises :class:`SeatrialError` for every mistake in it.
+
+    Types are taken at their word: ``"0.9"`` is no number, and neither ``"no"`` nor ``0`` is ``false``.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -51,14 +53,31 @@ def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
             where=at(path, int(line[1]) if line else None),
             hint="strings need quotes, tables [brackets]; see https://toml.io for the syntax",
         ) from None
+    for location, value, wanted in _useless(data):
+        where = at(path, _line_of(text, location))
+        raise SeatrialError(f"'{_dotted(location)}' = {value}: should be {wanted}", where=where)
     try:
         # As JSON, because strict Python values would refuse TOML's lists as tuples and its strings as paths.
-        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+        return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         mistakes = [_explain(path, text, model, item) for item in error.errors()]
         first, *others = mistakes
         more = "".join(f"\n{other}" for other in others)
         raise SeatrialError(str(first) + more) from None
+
+
+def _useless(value: Any, location: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, Any, str]]:
+    """Values that no key of ours may have, with their place and what should be there instead."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _useless(item, (*location, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _useless(item, (*location, number))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield location, value, "a finite number"
+    elif isinstance(value, date | time):
+        yield location, value, "in quotes: without them it is a date or a time, not a text"
 
 
 def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> SeatrialError:

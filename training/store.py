@@ -21,7 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,9 +131,15 @@ class Store:
     def build(self, step: Step) -> Artifact:
         """The artifact of ``step``: from the store if its files are whole, else built now.
 
+        Its manifest has the step's title: two steps that differ in that alone share what was built.
+
         Raises:
             SeatrialError: the step failed, or the store cannot be written.
         """
+        artifact = self._find_or_build(step)
+        return replace(artifact, manifest={**artifact.manifest, "title": step.title or step.name})
+
+    def _find_or_build(self, step: Step) -> Artifact:
         if step.key in self._verified:
             return self._verified[step.key]
         if step.key in self._failed:  # what failed a moment ago fails again, at once
@@ -194,7 +200,6 @@ class Store:
         return {
             "key": step.key,
             "step": step.name,
-            "title": step.title or step.name,
             "version": step.version,
             "params": dict(step.params),
             "inputs": dict(step.inputs),

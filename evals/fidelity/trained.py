@@ -124,6 +124,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     models: dict[str, Any] = {}
     truth: Any = None
     answers: list[list[int]] | None = None
+    settings: Any = None
     for number, (role, load) in enumerate(loaders.items()):
         send(done=number, total=len(loaders))
         model = load().eval()
@@ -132,7 +133,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
             truth = logs
             np.save(out / TRUTH, logs)
         found = _scored(logs, truth, text["rows"])
-        answers = _answered(model, tokenizer, request, answers)
+        before, settings = settings, model.generation_config.to_dict()
+        answers = _answered(model, tokenizer, request, answers if settings == before else None)
         models[role] = found | {"answers": [_generation(model, tokenizer, tokens) for tokens in answers]}
         del model
     (out / "models.json").write_text(json.dumps(models, ensure_ascii=False), encoding="utf-8")
@@ -245,8 +247,8 @@ def _answered(
 ) -> list[list[int]]:
     """Tokens of the greedy answers to all questions, with their end, decoded together, padded on the left.
 
-    Answers that the model ``before`` gave are this one's, too, where each of their tokens is its most
-    likely one: that takes one pass through the model instead of one for each token.
+    The answers ``before``, of a model that generates by the same settings, are this one's, too, if every
+    token of them all is its most likely one: that takes a pass for each answer, not for each token.
     """
     import torch
 

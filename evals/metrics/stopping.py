@@ -28,7 +28,7 @@ def stopped(case: Case, generation: Generation, criterion: Criterion, evidence: 
 def no_repetition(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:
-    """Share of answers without a loop; what the question itself repeats may be quoted."""
+    """Share of answers without a loop of up to 1000 characters; what the question repeats may be quoted."""
     loop = LOOP.search(generation.text) or STUTTER.search(generation.text)
     quoted = loop is not None and loop[0].strip() in case.prompt
     reason = f"repeats {loop[1]!r}" if loop else ""

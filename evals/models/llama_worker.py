@@ -290,7 +290,8 @@ class Engine:
             ):
                 trained = known[at].astype(np.float64)
                 own = _log_softmax(logits[: len(trained)])
-                kl.append(max(0.0, float(np.sum(np.exp(trained) * (trained - own)))))
+                # np.maximum keeps what is not a number, max() would make it 0: no divergence at all
+                kl.append(float(np.maximum(0.0, np.sum(np.exp(trained) * (trained - own)))))
                 top.append(float(np.argmax(trained) == np.argmax(own)))
                 nll.append(float(-own[token]))
                 at += 1
@@ -320,7 +321,7 @@ def peak_memory() -> int:
     trained made the runtime look as large as the trainer. ``VmHWM`` begins anew with the program.
     """
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024

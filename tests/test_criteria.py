@@ -159,6 +159,15 @@ def test_what_is_measured_once_has_no_interval_and_its_value_decides(evidence_of
     assert (verdict.measured.low, verdict.measured.high) == (None, None)
 
 
+@pytest.mark.parametrize("rule", ["point", "confident", "superior", "non_inferior", "within"])
+def test_what_is_not_a_number_passes_under_no_rule(evidence_of, rule):
+    """Such as the divergence of a file whose logits are not numbers."""
+    wanted = {"at_most": 1e9} if rule in ("point", "confident") else {"against": "base", "margin": 1e9}
+    broken, good = Scoring("shipped", [1.0, math.nan, 2.0, 3.0]), Scoring("base", [1.0, 2.0, 3.0, 4.0])
+    verdict = judge(requiring("answer_seconds", rule=rule, **wanted), evidence_of(broken, good))
+    assert not verdict.acceptable
+
+
 def test_more_confidence_may_turn_pass_into_inconclusive(evidence_of):
     evidence = evidence_of(right("shipped", 18, 20))
     statuses = [

@@ -11,7 +11,7 @@ merged into the 16-bit base, on which nobody trained it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ ROUNDING = 2e-3  # relative error of a row that 16-bit rounding explains
 SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
+ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
+EXPLAINED = 0.01  # ... if it explains this share of the error, as it does not in a zeroed tensor
 ADAPTED = "adapter_model.safetensors"
 FITTED = 70  # adapted tensors that are fitted: a third of a small model's, evenly spread
 
@@ -67,7 +69,8 @@ def of_file(
 
     limits = {"slack": SLACK, "row_slack": ROW_SLACK, "rounding": ROUNDING, "fitted": FITTED}
     limits |= {"several": SEVERAL, "many": MANY, "few_rows": FEW_ROWS}
-    return Step("weights", 1, limits, inputs, build, title=f"weights of {file.name}")
+    limits |= {"along": ALONG, "explained": EXPLAINED}
+    return Step("weights", 2, limits, inputs, build, title=f"weights of {file.name}")
 
 
 def _findings(
@@ -76,15 +79,16 @@ def _findings(
     for own in filter(None, (quantised, f16)):
         if sha256 in {entry["sha256"] for entry in own.manifest["files"].values()}:
             return [Finding("all tensors", FILE, "our own export", "the same file, byte for byte", True)]
-    adapted = {update.name for update in _updates(adapter.path, _gguf(f16))} if adapter else set()
-    return compare(file, _gguf(f16), _gguf(quantised) if quantised else None, adapted)
+    updates = {each.name: each for each in _updates(adapter.path, _gguf(f16))} if adapter else {}
+    return compare(file, _gguf(f16), _gguf(quantised) if quantised else None, updates)
 
 
-def compare(file: Path, f16: Path, quantised: Path | None, adapted: Set[str] = frozenset()) -> list[Finding]:
+def compare(file: Path, f16: Path, quantised: Path | None, updates: Mapping[str, _Update]) -> list[Finding]:
     """One finding a tensor. Tensors of another shape are left to :mod:`evals.fidelity.metadata`.
 
-    Where several of the ``adapted`` tensors are wrong and no other, the merge is blamed; where much of the
-    file is, the quantisation; a few rows are a damaged file's, the rest is the conversion's.
+    Where several tensors with ``updates`` are wrong and no other, the merge is blamed; where much of the
+    file is, the quantisation. A single tensor whose error lies along its update is the merge's, too; a few
+    rows are a damaged file's, the rest is the conversion's.
     """
     trained, own = _tensors(f16), _tensors(quantised) if quantised else {}
     suspects: list[tuple[Finding, float]] = []
@@ -92,11 +96,32 @@ def compare(file: Path, f16: Path, quantised: Path | None, adapted: Set[str] = f
         if name in trained and _shape(tensor) == _shape(trained[name]):
             suspects.append(_compare(name, tensor, trained[name], own.get(name)))
     wrong = {finding.check for finding, _ in suspects if not finding.ok}
-    if len(wrong) > SEVERAL and wrong <= adapted:
+    if len(wrong) > SEVERAL and wrong <= updates.keys():
         return [_at(finding, MERGE) for finding, _ in suspects]
     if len(wrong) > max(1, MANY * len(suspects)):
         return [_at(finding, QUANTISATION) for finding, _ in suspects]
-    return [_at(finding, FILE if rows < FEW_ROWS else CONVERSION) for finding, rows in suspects]
+    found = _tensors(file)
+    merged = {
+        name
+        for name in wrong & updates.keys()
+        if _along(_values(found[name]) - _values(trained[name]), updates[name].values())
+    }
+    return [
+        _at(finding, MERGE if finding.check in merged else FILE if rows < FEW_ROWS else CONVERSION)
+        for finding, rows in suspects
+    ]
+
+
+def _along(error: Any, update: Any) -> bool:
+    """Whether an error is a multiple of the update: -1 where a tensor lacks it, 1 where it has it twice."""
+    import numpy as np
+
+    if error.shape != update.shape or not np.isfinite(error).all():
+        return False
+    product, square = float(np.vdot(error, update)), float(np.vdot(update, update))
+    if not square:
+        return False
+    return abs(product) / square > ALONG and product**2 / square > EXPLAINED * float(np.vdot(error, error))
 
 
 def _compare(name: str, tensor: Any, trained: Any, own: Any) -> tuple[Finding, float]:

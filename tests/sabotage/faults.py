@@ -145,7 +145,6 @@ def merged_into_4_bit_model(good: Good, out: Path) -> Artefact:
 @fault(
     "merge",
     "The merge matched module names by a pattern that one layer does not follow.",
-    also=("conversion",),
 )
 def tensor_from_base(good: Good, out: Path) -> Artefact:
     with safe_open(good.base / "model.safetensors", "np") as weights:

@@ -6,6 +6,7 @@ python -m pytest tests/test_store.py
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -198,6 +199,18 @@ def test_a_flipped_byte_is_found_told_and_mended(root):
     assert str(damaged) in heard.said[0]
     assert "damaged" in heard.said[0]
     assert "building one again" in heard.said[0]
+
+
+def test_the_result_of_another_step_under_this_ones_key_is_found_and_built_again(root):
+    """Such as the answers of another file, copied into the place of this one's with their manifest."""
+    mine, other = (Step("answers", 1, {"file": text}, {}, Builder(text)) for text in ("mine", "other"))
+    places = [Store(root).build(each).path for each in (mine, other)]
+    shutil.rmtree(places[0])
+    shutil.copytree(places[1], places[0])
+    heard = Heard()
+    again = Store(root, heard).build(mine)
+    assert (again.path / "sub" / "result.txt").read_text(encoding="utf-8") == "mine"
+    assert "damaged (it holds what" in heard.said[0]
     assert len(heard.said) == 1, "told once"
 
 

@@ -163,7 +163,12 @@ class Store:
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             digests = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+            key = manifest["key"]
         except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        if key != step.key:  # copied here from elsewhere, with its manifest
+            if tell:
+                self.progress.say(f"{folder} is damaged (it holds what {key} is): building {step.name} again")
             return None
         for name, digest in digests.items():
             path = folder / name

@@ -60,8 +60,8 @@ def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
         # As JSON, because strict Python values would refuse TOML's lists as tuples and its strings as paths.
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        mistakes = [_explain(path, text, model, item) for item in error.errors()]
-        first, *others = mistakes
+        in_order = sorted(error.errors(), key=lambda item: _line_at_fault(text, item) or 0)
+        first, *others = [_explain(path, text, model, item) for item in in_order]
         more = "".join(f"\n{other}" for other in others)
         raise SeatrialError(str(first) + more) from None
 
@@ -82,11 +82,9 @@ def _useless(value: Any, location: tuple[str | int, ...] = ()) -> Iterator[tuple
 
 def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> SeatrialError:
     key = _dotted(item["loc"])
-    if item["type"] == "missing":  # where it should be: the line of its table
-        where = at(path, _line_of(text, item["loc"][:-1]))
+    where = at(path, _line_at_fault(text, item))
+    if item["type"] == "missing":
         return SeatrialError(f"'{key}' is missing", where=where, hint=f"add the key {item['loc'][-1]!r}")
-    cause = item.get("ctx", {}).get("error")
-    where = at(path, _line_of(text, (*item["loc"], *getattr(cause, "location", ()))))
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, item["loc"][:-1])
         close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
@@ -98,6 +96,13 @@ def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> 
     if not item["loc"]:  # a rule about the whole file: its text says what and where
         return SeatrialError(message, where=where)
     return SeatrialError(f"'{key}' = {item['input']!r}: {message}", where=where)
+
+
+def _line_at_fault(text: str, item: ErrorDetails) -> int | None:
+    if item["type"] == "missing":  # where it should be: the line of its table
+        return _line_of(text, item["loc"][:-1])
+    cause = item.get("ctx", {}).get("error")
+    return _line_of(text, (*item["loc"], *getattr(cause, "location", ())))
 
 
 def _dotted(location: Sequence[str | int]) -> str:

@@ -159,6 +159,7 @@ def test_what_is_measured_once_has_no_interval_and_its_value_decides(evidence_of
     assert (verdict.measured.low, verdict.measured.high) == (None, None)
 
 
+@pytest.mark.filterwarnings("ignore:The BCa confidence interval")  # scipy says why it cannot be given
 @pytest.mark.parametrize("rule", ["point", "confident", "superior", "non_inferior", "within"])
 def test_what_is_not_a_number_passes_under_no_rule(evidence_of, rule):
     """Such as the divergence of a file whose logits are not numbers."""

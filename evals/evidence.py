@@ -24,7 +24,7 @@ from training.progress import Progress
 from training.store import Artifact, Step, Store
 from training.task import Task
 
-VERSIONS = {"timings": 2}
+VERSIONS = {"timings": 2, "likelihoods": 2}
 """Kinds of evidence whose result has changed since version 1: raising a number asks the models again."""
 
 

@@ -214,8 +214,21 @@ class Engine:
             "first_token_seconds": round(slot.first_token - slot.started, 4),
         }
 
-    def likelihood(self, messages: list[dict[str, str]], reference: str) -> dict[str, Any]:
-        """Summed negative log-likelihood of ``reference`` and its end-of-turn token, teacher-forced."""
+    def likelihoods(self, prompts: list[list[dict[str, str]]], references: list[str]) -> list[dict[str, Any]]:
+        """Per prompt the summed negative log-likelihood of its reference answer and end-of-turn token,
+        teacher-forced."""
+        pairs = [self._answered(*pair) for pair in zip(prompts, references, strict=True)]
+        self.clear()
+        shared = self.share_prefix([prompt for prompt, _ in pairs])
+        found = []
+        for prompt, answer in pairs:
+            rows = zip(self.predictions(prompt + answer, len(answer), shared), answer, strict=True)
+            total = sum(-_log_softmax(logits)[token] for logits, token in rows)
+            found.append({"nll": float(total), "tokens": len(answer)})
+        return found
+
+    def _answered(self, messages: list[dict[str, str]], reference: str) -> tuple[list[int], list[int]]:
+        """Tokens of the prompt, and of the answer with its end."""
         prompt_text = self.render(messages)
         whole_text = self.render([*messages, {"role": "assistant", "content": reference}], False)
         if not whole_text.startswith(prompt_text):
@@ -223,14 +236,8 @@ class Engine:
                 "the chat template renders an answered prompt differently from an open one, "
                 "so the answer's tokens cannot be told apart"
             )
-        prompt = self.prompt_tokens(messages)
         answer = self.tokenize(whole_text[len(prompt_text) :].rstrip("\n"), add_special=False)
-        tokens = prompt + answer
-        total = sum(
-            -_log_softmax(logits)[token]
-            for logits, token in zip(self.predictions(tokens, len(answer)), answer, strict=True)
-        )
-        return {"nll": float(total), "tokens": len(answer)}
+        return self.prompt_tokens(messages), answer
 
     def predictions(self, tokens: list[int], last: int, shared: int = 0) -> Iterator[np.ndarray]:
         """Logits, each of shape (vocabulary,), from which the ``last`` tokens of a sequence are predicted.
@@ -341,9 +348,7 @@ class Worker:
         engine = self.engine
         assert engine is not None, "load comes first"
         if request["op"] == "score":
-            engine.clear()
-            pairs = zip(request["prompts"], request["references"], strict=True)
-            return [engine.likelihood(messages, reference) for messages, reference in pairs]
+            return engine.likelihoods(request["prompts"], request["references"])
         if request["op"] == "inspect":
             return engine.inspect(request["texts"], request["conversations"])
         if request["op"] == "diverge":

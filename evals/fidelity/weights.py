@@ -86,14 +86,14 @@ def _findings(
 def compare(file: Path, f16: Path, quantised: Path | None, updates: Mapping[str, _Update]) -> list[Finding]:
     """One finding a tensor. Tensors of another shape are left to :mod:`evals.fidelity.metadata`.
 
-    Where much of the file is wrong, the quantisation is blamed (the merge, where the adapter's strength is
-    wrong, too: that is seen by who reads both); where several tensors with ``updates`` are and no other, the
-    merge. A single tensor whose error lies along its update is the merge's, too; a few rows are a damaged
-    file's, the rest is the conversion's.
+    Where much of the file is wrong, the quantisation is blamed; where several tensors with ``updates`` are
+    and no other, the merge. A single tensor whose error lies along its update is the merge's, too; a few rows
+    are a damaged file's, the rest is the conversion's. Where the adapter's strength is wrong as well, the
+    chain puts all of them down to the merge.
     """
-    trained, own = _tensors(f16), _tensors(quantised) if quantised else {}
+    found, trained, own = _tensors(file), _tensors(f16), _tensors(quantised) if quantised else {}
     suspects: list[tuple[Finding, float]] = []
-    for name, tensor in _tensors(file).items():
+    for name, tensor in found.items():
         if name in trained and _shape(tensor) == _shape(trained[name]):
             suspects.append(_compare(name, tensor, trained[name], own.get(name)))
     wrong = {finding.check for finding, _ in suspects if not finding.ok}
@@ -101,7 +101,6 @@ def compare(file: Path, f16: Path, quantised: Path | None, updates: Mapping[str,
         return [_at(finding, QUANTISATION) for finding, _ in suspects]
     if len(wrong) > SEVERAL and wrong <= updates.keys():
         return [_at(finding, MERGE) for finding, _ in suspects]
-    found = _tensors(file)
     merged = {
         name
         for name in wrong & updates.keys()

@@ -17,6 +17,7 @@ from typing import Any
 from training import base as base_weights
 from training import dataset as rows
 from training import export
+from training.hardware import resolve_dtype
 from training.modelfile import modelfile
 from training.process import JsonProcess
 from training.progress import Progress
@@ -53,6 +54,8 @@ def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:
 def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
     """The QLoRA adapter; its manifest keeps the loss history."""
     settings = recipe.model_dump(mode="json", include={"backend", "lora", "trainer"})
+    dtype = resolve_dtype(recipe.trainer.compute_dtype)  # "auto" would be another model on another machine
+    settings["trainer"]["compute_dtype"] = dtype
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         with TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as checkpoints:
@@ -63,6 +66,7 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
                 "rows": str(dataset.path / "rows.jsonl"),
                 "out": str(out),
                 "checkpoints": checkpoints,
+                "compute_dtype": dtype,
             }
             return _run("train", request, out, progress)
 
@@ -116,7 +120,7 @@ def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping
         target = out / f"{name}-{kind}.gguf"
         facts: Mapping[str, Any] = {}
         if kind == "f16":
-            target.hardlink_to(source)
+            _link(source, target)
         else:
             request = {"type": kind, "model": str(source), "out": str(target)}
             facts = _run("quantize", request, out, progress)

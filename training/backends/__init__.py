@@ -22,7 +22,8 @@ class Backend(Protocol):
         Args:
             request: ``base`` (folder with the base weights), ``rows`` (JSONL of prompt/completion
                 messages, validation rows last), ``recipe`` (the recipe as JSON), ``out`` (folder for the
-                adapter), ``checkpoints`` (scratch folder).
+                adapter), ``checkpoints`` (scratch folder), ``compute_dtype`` (torch's name of the type to
+                multiply in).
             send: called with ``done``, ``total`` and figures such as ``loss`` as training goes on.
 
         Returns:

@@ -36,7 +36,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     settings = recipe.trainer
     out = Path(request["out"])
     set_seed(settings.seed)  # before the model: LoRA weights are drawn when it is wrapped
-    dtype = compute_dtype(settings.compute_dtype)
+    dtype = getattr(torch, request["compute_dtype"])
     tokenizer = AutoTokenizer.from_pretrained(request["base"])
     lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
@@ -81,18 +81,6 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
         "compute_dtype": str(dtype).removeprefix("torch."),
         "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
-
-
-def compute_dtype(wanted: str) -> torch.dtype:
-    """``auto``: bfloat16 where the hardware multiplies it natively, else float32."""
-    if wanted == "auto":
-        native = (
-            torch.cuda.is_bf16_supported()
-            if torch.cuda.is_available()
-            else "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
-        )
-        return torch.bfloat16 if native else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
 
 
 def load_nf4(folder: Path, dtype: torch.dtype) -> Any:
@@ -177,10 +165,3 @@ def _name_base(adapter: Path, model: str) -> None:
     config["base_model_name_or_path"] = model
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + os.linesep, encoding="utf-8")
     (adapter / "README.md").unlink(missing_ok=True)  # peft's model card template, not about this adapter
-
-
-def _cpu_flags() -> str:
-    try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8").split("flags", 2)[1]
-    except (OSError, IndexError):
-        return ""

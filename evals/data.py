@@ -1,20 +1,21 @@
 """Checks of the data, before anything is spent on training: ``pytest -m data``.
 
-The verdicts here are required of every model that is trained in the run, whatever its task says: a model
-that has seen its exam proves nothing.
+The verdict here is part of the standard core: whatever its task says, a model that has seen its exam proves
+nothing. What a model was trained on is known where it is trained in the run, or where ``--train`` says it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from evals import stats
 from evals.cases import Case
 from evals.fidelity.stages import DATA
-from evals.verdict import FAIL, PASS, Measured, Miss, Verdict
+from evals.verdict import FAIL, NOT_EVALUATED, PASS, Measured, Miss, Verdict
 from training.dataset import read_sharegpt
-from training.task import Task
 
 LEAKAGE = "DATA.leakage"
 DATA_CRITERIA = (LEAKAGE,)
@@ -22,11 +23,18 @@ NEAR = 0.85  # ROUGE-L F1 from which two questions are one: a changed word in se
 SHORT = 3  # words; below it only equal texts count as one
 
 
-def leakage(task: Task, cases: Mapping[str, Sequence[Case]]) -> Verdict:
-    """FAIL if a case's question is, exactly or nearly, a question of the training data."""
-    rows = read_sharegpt(task.path(task.train))
-    questions = [m["content"] for messages in rows for m in messages if m["role"] == "user"]
+def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: bool = True) -> Verdict:
+    """FAIL if a case's question is, exactly or nearly, a question of the training rows in ``train``.
+
+    NOT EVALUATED where nobody says what the model was trained on, and where there is nothing to look for:
+    what was not checked did not pass.
+    """
+    if train is None:
+        return absent_leakage("what this model was trained on is not known: give the rows with --train=FILE", required)
+    questions = [m["content"] for messages in read_sharegpt(train) for m in messages if m["role"] == "user"]
     checked = [case for group in cases.values() for case in group if _words(case.prompt)]
+    if not checked:
+        return absent_leakage("no case has a word in its question, so there was nothing to look for", required)
     known = _Index(questions)
     misses = []
     for case in checked:
@@ -36,26 +44,39 @@ def leakage(task: Task, cases: Mapping[str, Sequence[Case]]) -> Verdict:
             misses.append(
                 Miss(case.id, case.prompt, "an unseen question", twin, reason, case.where, stage=DATA)
             )
-    hits = [0.0 if case.id in {miss.case for miss in misses} else 1.0 for case in checked]
-    measured = None
-    if hits:
-        share = stats.counted(hits)
-        measured = Measured("training data", share.value, share.low, share.high, share.n, share.method)
+    missed = {miss.case for miss in misses}
+    share = stats.counted([float(case.id not in missed) for case in checked])
+    measured = Measured("training data", share.value, share.low, share.high, share.n, share.method)
+    return _leakage_verdict(
+        FAIL if misses else PASS,
+        required,
+        measured=measured,
+        misses=misses,
+        stages=[DATA] if misses else [],
+        notes=[f"{len(questions)} questions of {train.name} were searched"],
+    )
+
+
+def absent_leakage(reason: str, required: bool = True) -> Verdict:
+    """The verdict where the training data was not searched."""
+    return _leakage_verdict(NOT_EVALUATED, required, reason=reason)
+
+
+def _leakage_verdict(status: str, required: bool, **more: Any) -> Verdict:
     return Verdict(
         criterion=LEAKAGE,
         title="No case was in the training data",
-        status=FAIL if misses else PASS,
-        required=True,
+        status=status,
+        required=required,
         metric="unseen_cases",
         unit="share",
         better="higher",
         rule="point",
         requirement="unseen_cases >= 100 %",
         why="A model that was trained on its exam proves nothing.",
+        threshold=1.0,
         advice="take the row out of the training data; never change the case",
-        measured=measured,
-        misses=misses,
-        stages=[DATA] if misses else [],
+        **more,
     )
 
 

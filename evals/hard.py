@@ -21,9 +21,8 @@ def hard_cases(cases: Mapping[str, Sequence[Case]]) -> list[Case]:
 def judge_hard(case: Case, evidence: Evidence) -> list[Score]:
     """Scores of the shipped model's answer by every metric for which the case says what is right."""
     answer = evidence.generations("shipped", case.case_set)[case.id]
-    contract = evidence.task.case_sets[case.case_set].contract
     scores = []
-    for name in _metrics(contract):
+    for name in _metrics(case.contract):
         judge = METRICS[name].judge
         assert judge is not None
         probe = Criterion(id="HARD", title="hard case", metric=name, why="hard case", at_least=1.0)

@@ -150,7 +150,7 @@ def _line_of(text: str, location: Sequence[str | int]) -> int | None:
                 start, found = headers[part], headers[part] + 1
             continue
         path = re.escape(".".join(str(p) for p in location[: depth + 1] if isinstance(p, str)))
-        pattern = rf"\s*(\[{path}\]|{re.escape(str(part))}\s*=)"
+        pattern = rf"\s*(\[{path}\]|[\"']?{re.escape(str(part))}[\"']?\s*=)"
         match = next((n for n in range(start, len(lines)) if re.match(pattern, lines[n])), None)
         if match is not None:
             start, found = match, match + 1

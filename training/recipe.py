@@ -103,8 +103,12 @@ class Recipe(Config):
     folder: Path = Field(default=Path(), exclude=True)
 
 
-def load_recipe(name: str | Path, task_folder: Path | None = None) -> Recipe:
+def load_recipe(
+    name: str | Path, task_folder: Path | None = None, where: str | Path = "--recipe"
+) -> Recipe:
     """Find and read a recipe by name (looked up in the task's folder, then here) or by path.
+
+    ``where`` the name was given: what an error points to.
 
     Raises:
         SeatrialError: no such recipe, or a mistake in its file.
@@ -116,6 +120,6 @@ def load_recipe(name: str | Path, task_folder: Path | None = None) -> Recipe:
     if path is None:
         known = sorted(entry.stem for folder in folders for entry in folder.glob("*.toml"))
         raise SeatrialError(
-            f"there is no recipe {str(name)!r}", where="--recipe", hint=f"known recipes: {', '.join(known)}"
+            f"there is no recipe {str(name)!r}", where=where, hint=f"known recipes: {', '.join(known)}"
         )
     return read_toml(path, Recipe).model_copy(update={"folder": path.parent.resolve()})

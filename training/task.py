@@ -5,6 +5,7 @@ The judge takes every threshold from here; a number in a test would be a number 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from training.configuration import Config, Misplaced, read_toml
 from training.errors import SeatrialError
 
 SHIPPED = "shipped"
+REGRESSIONS = "regressions"  # the case set whose every case is a hard requirement
 RULES = ("point", "confident", "superior", "non_inferior", "within")
 
 
@@ -152,7 +154,11 @@ class Loss(Config):
 
 
 class Task(Config):
-    """A task folder's ``task.toml``; ``folder`` is where it lies."""
+    """A task folder's ``task.toml``; ``folder`` is where it lies.
+
+    ``waivers``: by the name of a part of the standard core (``evals/core.py``) or the id of a criterion, why
+    it is not required of this task. They stand beside every verdict.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str
@@ -163,6 +169,7 @@ class Task(Config):
     train: Path
     ratings: Path = Path("ratings.csv")
     require: tuple[str, ...] = ()
+    waivers: Mapping[str, str] = {}
     contract: Contract
     decoding: Decoding
     prompts: Prompts
@@ -187,6 +194,15 @@ class Task(Config):
                     kind = "loss" if isinstance(entry, Loss) else "criterion"
                     problem = f"{kind} {entry.id!r} names the case set {unknown[0]!r}; there are: {known}"
                     raise Misplaced(problem, table, number, "cases")
+        for name in self.case_sets:
+            close = difflib.get_close_matches(name.casefold(), [REGRESSIONS], n=1, cutoff=0.85)
+            if close and name != REGRESSIONS:
+                problem = f"the cases of a set called {name!r} are no hard requirements"
+                hint = f"did you mean {REGRESSIONS!r}? A set of another meaning needs another name"
+                raise Misplaced(f"{problem}; {hint}", "case_sets", name)
+        for name, why in self.waivers.items():
+            if not why.strip():
+                raise Misplaced(f"the waiver of {name!r} gives no reason", "waivers", name)
         if not any(criterion.required for criterion in self.criteria):
             raise ValueError("no criterion is required, so anything would ship")
         return self

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
+from evals.visible import spelled_out
 from training.recipe import QUANTIZATIONS
 
 LONGEST = 20_000  # characters of one answer that are shown; results.json keeps them all
-HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that a reader cannot see
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "not recorded"
 ROLES = {name: name.upper() for name in QUANTIZATIONS} | {
@@ -23,22 +21,10 @@ ROLES = {name: name.upper() for name in QUANTIZATIONS} | {
 
 
 def visible(value: Any) -> Any:
-    """``value`` for the page: text with its control, bidirectional and invisible characters spelled out.
-
-    Text that only looks harmless is the point of such characters, so ``\\u202e`` is shown as those six
-    characters. Line feeds and tabs stay.
-    """
+    """``value`` for the page: text with the characters spelled out that a reader could not see."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return NOTHING if value is None else value
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(_spelled(character) for character in value)
-
-
-def _spelled(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in HIDDEN:
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode()
+    return spelled_out(value)
 
 
 def clip(text: str) -> str:

@@ -1,0 +1,192 @@
+"""The standard core: what every release is asked, whatever its task says, unless the task waives it by name.
+
+A task decides by its criteria, and could be emptied of them in silence: with one criterion on the file's size
+anything would ship. So each part of the core must be covered by required criteria of the task; a part that is
+not stands against shipping as NOT EVALUATED, with what to add. ``[waivers]`` in task.toml takes a part or a
+criterion out, with a reason, and whoever reads the verdict reads the reasons with it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.data import LEAKAGE
+from training.configuration import line_of
+from training.errors import SeatrialError, at
+from training.task import SHIPPED, Criterion, Task
+
+GROUP = "CORE"  # the group of the verdicts on parts that no criterion covers
+BASES = ("base", "prompted_base")
+SURE_COMPARISONS = ("superior", "non_inferior")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the core: covered where each of ``needs`` has a required criterion with one of its metrics.
+
+    ``of``: ``answers`` of whatever is judged, a ``file``, or a file with the ``trained`` model beside it.
+    ``criterion``: metric and bound of a criterion that would cover it, for people to start from.
+    """
+
+    name: str
+    title: str
+    why: str
+    needs: tuple[tuple[str, ...], ...]
+    of: str
+    criterion: str
+
+    def covered_by(self, criterion: Criterion) -> bool:
+        return criterion.model == SHIPPED and any(criterion.metric in metrics for metrics in self.needs)
+
+
+class Comparison(Part):
+    """The part that a criterion covers by its rival instead of its metric."""
+
+    def covered_by(self, criterion: Criterion) -> bool:
+        sure = criterion.rule in SURE_COMPARISONS
+        return sure and criterion.model == SHIPPED and criterion.against in BASES
+
+
+PARTS = (
+    Part(
+        name="contract",
+        title="Every answer can be used by its caller",
+        why="An answer that the caller cannot parse is an outage.",
+        needs=(("schema_validity", "json_parse"),),
+        of="answers",
+        criterion='metric = "schema_validity", at_least = 0.99',
+    ),
+    Part(
+        name="stopping",
+        title="Answers end by themselves",
+        why="A model that does not stop costs its whole token limit at every call.",
+        needs=(("stopped",),),
+        of="answers",
+        criterion='metric = "stopped", at_least = 1.0',
+    ),
+    Comparison(
+        name="base",
+        title="Better than the untuned model, or surely no worse",
+        why="A tuned model that does not beat its base was not worth its training.",
+        needs=(),
+        of="answers",
+        criterion='rule = "superior", against = "base"',
+    ),
+    Part(
+        name="export",
+        title="The file loads and answers, and its Modelfile serves what was judged",
+        why="What was judged must be what is served.",
+        needs=(("gguf_answers",), ("modelfile_parity",)),
+        of="file",
+        criterion='metric = "gguf_answers", at_least = 1.0, and metric = "modelfile_parity", at_least = 1.0',
+    ),
+    Part(
+        name="fidelity",
+        title="The file is the model that was trained",
+        why="Most faults of an export leave the answers to test questions as they were.",
+        needs=(
+            ("metadata_parity",),
+            ("weights_parity",),
+            ("token_parity",),
+            ("prompt_parity",),
+            ("kl_divergence",),
+        ),
+        of="trained",
+        criterion='metric = "metadata_parity", at_least = 1.0; so weights_parity, token_parity, '
+        "prompt_parity, and kl_divergence, at_most = 0.03",
+    ),
+)
+DATA = "leakage"  # its verdict is there for every trained model: see evals/data.py
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """Something that is not required of this task, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Core:
+    """What the core makes of a task: the parts that nothing covers, and all that is waived.
+
+    ``optional``: ids of criteria that the task requires and a waiver takes back.
+    """
+
+    missing: tuple[Part, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def leakage_waived(self) -> bool:
+        return any(waiver.name in (DATA, LEAKAGE) for waiver in self.waivers)
+
+
+def standard_core(task: Task, judged: str) -> Core:
+    """The core of ``task`` where ``judged`` is a ``program``, a ``file``, or a file and its ``trained`` model.
+
+    Raises:
+        SeatrialError: a waiver of something that does not exist, with its line in task.toml.
+    """
+    applies = {"program": ("answers",), "file": ("answers", "file")}.get(judged, ("answers", "file", "trained"))
+    parts = [part for part in PARTS if part.of in applies]
+    _check_names(task)
+    waivers = [Waiver(name, why.strip()) for name, why in task.waivers.items() if _concerns(name, judged)]
+    named = {waiver.name for waiver in waivers}
+    optional = named & {criterion.id for criterion in task.criteria}
+    missing = []
+    for part in parts:
+        covering = [criterion for criterion in task.criteria if part.covered_by(criterion)]
+        if part.name in named:
+            optional |= {criterion.id for criterion in covering}
+            continue
+        left = [criterion for criterion in covering if criterion.required and criterion.id not in optional]
+        if _whole(part, left):
+            continue
+        if not _whole(part, covering):
+            missing.append(part)
+            continue
+        waivers += [
+            Waiver(part.name, f"{criterion.id} is not required: {criterion.why}")
+            for criterion in covering
+            if not criterion.required
+        ]
+    return Core(tuple(missing), tuple(waivers), frozenset(optional))
+
+
+def _whole(part: Part, criteria: Sequence[Criterion]) -> bool:
+    """Whether these criteria cover all that a part needs."""
+    found = {criterion.metric for criterion in criteria}
+    return all(found & set(metrics) for metrics in part.needs) if part.needs else bool(criteria)
+
+
+def _concerns(name: str, judged: str) -> bool:
+    """A program has no training data and no file: waiving what is not asked of it is no waiver."""
+    of = {part.name: part.of for part in PARTS}.get(name, "file" if name in (DATA, LEAKAGE) else "answers")
+    return judged != "program" or of == "answers"
+
+
+def _check_names(task: Task) -> None:
+    known = dict.fromkeys([*(part.name for part in PARTS), DATA, LEAKAGE], True)
+    known |= {criterion.id: criterion.required for criterion in task.criteria}
+    path = task.folder / "task.toml"
+    for name in task.waivers:
+        where = at(path, line_of(path, ("waivers", name)))
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {close[0]!r}? " if close else ""
+            parts = ", ".join([*(part.name for part in PARTS), DATA])
+            raise SeatrialError(
+                f"[waivers] names {name!r}, which is neither a part of the standard core nor a criterion",
+                where=where,
+                hint=f"{guess}the core: {parts}; criteria go by their id",
+            )
+        if not known[name]:
+            raise SeatrialError(
+                f"[waivers] names {name!r}, which is not required anyway",
+                where=where,
+                hint="take the waiver out",
+            )

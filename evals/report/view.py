@@ -21,7 +21,6 @@ EXIT = {
     2: ("none", "Incomplete: the run was interrupted"),
     3: ("none", "Incomplete: pytest had an internal error"),
     4: ("none", "Incomplete: pytest was called with an option it does not know"),
-    5: ("none", "Incomplete: no test was collected"),
     10: ("none", "Incomplete: something required was not evaluated"),
     11: ("open", "Inconclusive: the cases are too few to decide"),
 }
@@ -90,7 +89,7 @@ def headline(results: Json) -> dict[str, Any]:
     if doubts:
         because = "The gate said SHIP, but its own results contradict it"
         return {"word": "DO NOT SHIP", "kind": "fail", "because": because, "doubts": doubts}
-    return {"word": "SHIP", "kind": "ship", "because": because, "doubts": []}
+    return {"word": gate["spoken"], "kind": "ship", "because": because, "doubts": []}
 
 
 def _short_check(miss: Json) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from training.dataset import read_jsonl
 
 CASE_SETS = ("domain", "heldout", "regressions")
-GROUPS = ("FIDELITY", "SC-1", "SCHEMA", "EOS", "LOSS")  # what a criterion's id begins with
+GROUPS = ("FIDELITY", "SC-1", "SCHEMA", "EOS", "LOSS")
 
 
 def write_small_task(source: Path, out: Path) -> Path:
@@ -73,7 +73,7 @@ def _cut(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     named = entry.get("cases", [])
     cases = [name for name in ([named] if isinstance(named, str) else named) if name in CASE_SETS]
     ships = entry.get("required", True) or entry.get("model", "shipped") in ("shipped", "ollama")
-    if not (entry["id"].startswith(GROUPS) and ships) or (named and not cases):
+    if not (entry["id"].partition(".")[0] in GROUPS and ships) or (named and not cases):
         return None
     return {**entry, "cases": cases} if named else dict(entry)
 

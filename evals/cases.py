@@ -70,9 +70,7 @@ class CaseFile:
     own: bool
 
 
-def load_cases(
-    path: Path, case_set: str, operations: tuple[str, ...], contract: bool = True
-) -> list[Case]:
+def load_cases(path: Path, case_set: str, operations: tuple[str, ...], contract: bool = True) -> list[Case]:
     """The cases of one file; an empty file has none. ``contract``: their answers must fulfil the contract.
 
     Raises:

@@ -126,12 +126,14 @@ class Core:
 
 
 def standard_core(task: Task, judged: str) -> Core:
-    """The core of ``task`` where ``judged`` is a ``program``, a ``file``, or a file and its ``trained`` model.
+    """The core of ``task`` where a ``program``, a ``file``, or a file and its ``trained`` model is judged.
 
     Raises:
         SeatrialError: a waiver of something that does not exist, with its line in task.toml.
     """
-    applies = {"program": ("answers",), "file": ("answers", "file")}.get(judged, ("answers", "file", "trained"))
+    applies = {"program": ("answers",), "file": ("answers", "file")}.get(
+        judged, ("answers", "file", "trained")
+    )
     parts = [part for part in PARTS if part.of in applies]
     _check_names(task)
     waivers = [Waiver(name, why.strip()) for name, why in task.waivers.items() if _concerns(name, judged)]

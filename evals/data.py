@@ -30,11 +30,13 @@ def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: b
     what was not checked did not pass.
     """
     if train is None:
-        return absent_leakage("what this model was trained on is not known: give the rows with --train=FILE", required)
+        return absent_leakage(
+            "what it was trained on is not known: give the rows with --train=FILE", required
+        )
     questions = [m["content"] for messages in read_sharegpt(train) for m in messages if m["role"] == "user"]
     checked = [case for group in cases.values() for case in group if _words(case.prompt)]
     if not checked:
-        return absent_leakage("no case has a word in its question, so there was nothing to look for", required)
+        return absent_leakage("no case has words in its question: there was nothing to look for", required)
     known = _Index(questions)
     misses = []
     for case in checked:

@@ -1,7 +1,7 @@
-"""Text from a model or a user as a person may see it: what cannot be seen, or acts on a terminal, is spelled out.
+"""Text of a model or a user as a person may see it: what is hidden, or acts on a terminal, is spelled out.
 
-An answer with ``ESC[2J`` would clear the screen of whoever runs the gate, and text that only looks harmless is
-the point of bidirectional and invisible characters. So ``\\x1b`` and ``\\u202e`` are shown as those characters.
+An answer with ``ESC[2J`` would clear the screen of whoever runs the gate, and the point of bidirectional and
+invisible characters is to look harmless: they are shown as ``\\x1b`` and ``\\u202e``.
 """
 
 from __future__ import annotations

@@ -103,9 +103,7 @@ class Recipe(Config):
     folder: Path = Field(default=Path(), exclude=True)
 
 
-def load_recipe(
-    name: str | Path, task_folder: Path | None = None, where: str | Path = "--recipe"
-) -> Recipe:
+def load_recipe(name: str | Path, task_folder: Path | None = None, where: str | Path = "--recipe") -> Recipe:
     """Find and read a recipe by name (looked up in the task's folder, then here) or by path.
 
     ``where`` the name was given: what an error points to.

@@ -213,8 +213,43 @@ def test_an_empty_prompt_is_a_case(file):
     ],
 )
 def test_critical_cases_and_regressions_are_hard(file, case_set, tags, hard):
-    (found,) = load_cases(write(file, {**GOOD, "tags": tags}), case_set, OPERATIONS)
+    row = {**GOOD, "expect": {"operation": "on"}, "tags": tags}
+    (found,) = load_cases(write(file, row), case_set, OPERATIONS)
     assert found.hard == hard
+
+
+@pytest.mark.parametrize("tag", ["Critical", "CRITICAL", "criticl", "ciritcal", "criticals", "critical!"])
+def test_a_tag_that_looks_like_critical_is_a_mistake(file, tag):
+    refused(
+        write(file, GOOD, {**GOOD, "id": "b", "tags": [tag]}), load, f"{file}:2", "did you mean 'critical'?"
+    )
+
+
+@pytest.mark.parametrize("tag", ["critique", "non-critical", "crit-path", "typical"])
+def test_a_tag_of_another_meaning_is_no_mistake(file, tag):
+    assert not load(write(file, {**GOOD, "tags": [tag]}))[0].hard
+
+
+@pytest.mark.parametrize("expect", [None, {}, {"contains_any": []}])
+@pytest.mark.parametrize(("case_set", "tags"), [("regressions", []), ("domain", ["critical"])])
+def test_a_hard_case_that_no_answer_could_miss_is_a_mistake(file, case_set, tags, expect):
+    row = {**GOOD, "tags": tags} | ({} if expect is None else {"expect": expect})
+    with pytest.raises(SeatrialError, match=rf"{file}:1: a .*expects nothing that an answer could miss"):
+        load_cases(write(file, row), case_set, OPERATIONS)
+
+
+def test_arguments_without_their_operation_are_a_mistake(file):
+    row = {**GOOD, "expect": {"arguments": {"lamp": "hall"}}}
+    refused(write(file, row), load, f"{file}:1", "'expect.arguments' stands without 'expect.operation'")
+
+
+@pytest.mark.parametrize("name", ["regression", "Regressions", "regresions"])
+def test_a_case_set_that_looks_like_regressions_is_a_mistake(task, name):
+    path = task.folder / "task.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[case_sets.regressions]", f"[case_sets.{name}]"), encoding="utf-8")
+    with pytest.raises(SeatrialError, match=rf"task.toml:\d+: .*{name}.*did you mean 'regressions'"):
+        load_task(task.folder)
 
 
 def test_all_case_sets_of_a_task_are_read_in_its_order(task):

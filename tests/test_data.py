@@ -31,7 +31,7 @@ def judge_question(tmp_path):
         cases = folder / "cases" / "domain.jsonl"
         cases.write_text("\n" + json.dumps({"id": "asked-1", "prompt": asked}) + "\n", encoding="utf-8")
         task = load_task(folder)
-        return leakage(task, load_case_sets(task))
+        return leakage(task.path(task.train), load_case_sets(task))
 
     return judge
 
@@ -110,7 +110,7 @@ def test_a_question_without_words_is_not_counted(judge_question, asked):
 
 def test_the_miniature_has_not_seen_its_cases():
     task = load_task(MINIATURE)
-    verdict = leakage(task, load_case_sets(task))
+    verdict = leakage(task.path(task.train), load_case_sets(task))
     assert (verdict.status, verdict.misses) == (PASS, [])
     assert verdict.measured.n == 13
 
@@ -121,7 +121,7 @@ def test_a_leak_planted_in_the_miniature_is_found_among_all_cases(tmp_path):
         turns = [{"from": "human", "value": "Could you darken this room?"}, {"from": "gpt", "value": "ok"}]
         rows.write(json.dumps({"conversations": turns}) + "\n")
     task = load_task(folder)
-    verdict = leakage(task, load_case_sets(task))
+    verdict = leakage(task.path(task.train), load_case_sets(task))
     assert verdict.status == FAIL
     assert [(miss.case, miss.where) for miss in verdict.misses] == [
         ("domain-off-3", f"{folder / 'cases' / 'domain.jsonl'}:7")
@@ -131,7 +131,7 @@ def test_a_leak_planted_in_the_miniature_is_found_among_all_cases(tmp_path):
 
 def test_the_verdict_is_required_and_says_what_to_do():
     task = load_task(MINIATURE)
-    verdict = leakage(task, load_case_sets(task))
+    verdict = leakage(task.path(task.train), load_case_sets(task))
     assert verdict.criterion == LEAKAGE
     assert verdict.required
     assert "never change the case" in verdict.advice

@@ -17,7 +17,8 @@ HELP = {
     "--recipe=NAME": "recipe to train by: a name or a TOML file",
     "--store=DIR": "where artifacts are kept (default: the user's cache)",
     "--report-dir=DIR": "where reports are written (default: reports)",
-    "--cases=SET=FILE": "ask the questions of FILE instead of a case set's own, for locked questions; repeatable",
+    "--cases=SET=FILE": "ask the questions of FILE instead of a case set's own, for locked questions; hard cases "
+    "are asked beside the task's own; repeatable",
     "--require=NAME": "make a criterion required, such as SC-4.ollama (or just: ollama); repeatable",
     "--program=COMMAND": "judge a program that reads and writes JSON lines instead of training a model",
     "--base-program=COMMAND": "with --program: what it is compared with",
@@ -25,6 +26,7 @@ HELP = {
     "--base-gguf=FILE": "with --gguf: the untuned model as a GGUF file",
     "--adapter=DIR": "with --gguf: the LoRA adapter that it was made from",
     "--hf-model=DIR": "with --gguf: the merged Hugging Face model that it was made from",
+    "--train=FILE": "with --gguf or --program: the rows that it was trained on, to look for the cases among them",
     "--modelfile=FILE": "with --gguf: its Ollama Modelfile (default: the one beside it)",
 }
 MARKERS = {
@@ -32,7 +34,7 @@ MARKERS = {
     "data": "checks of the data that need no model",
     "criteria(*groups)": "parametrise a test by the task's criteria of these groups",
     "hard_cases": "parametrise a test by the regression cases and those tagged critical.",
-    "verdict(criterion)": "the test that gives the verdict on a criterion which is not in task.toml.",
+    "verdict(criterion, required=True)": "the test that gives the verdict on a criterion which is not in task.toml; with `release` too, the gate requires it.",
 }
 HEAVY = ("torch", "transformers", "scipy", "pandas", "matplotlib")
 COLLECT = f"""
@@ -180,6 +182,7 @@ def refused(gate: Gate, *arguments: str, says: str, **how: object) -> None:
             "-m release needs a task: --task?DIR, a folder with a task.toml",
         ),
         (["--task=/nowhere"], "/nowhere/task.toml: no task here"),
+        (["--require=SC-3.operation"], "--require: there is no criterion 'SC-3.operation'"),
         (["--recipe=big"], "--recipe: there is no recipe 'big'"),
         (["--recipe=/nowhere/big.toml"], "--recipe: there is no recipe '/nowhere/big.toml'"),
         (["--cases=domain"], "--cases: 'domain' is not SET=FILE"),
@@ -218,7 +221,7 @@ def test_a_store_that_cannot_be_written_is_one_error(gate):
             'metric = "jsonparse"',
             "*task.toml:*the metric 'jsonparse'*does not exist",
         ),
-        ('recipe = "tiny-llama"', 'recipe = "small"', "*there is no recipe 'small'"),
+        ('recipe = "tiny-llama"', 'recipe = "small"', "*task.toml:5: there is no recipe 'small'"),
         ('file = "cases/heldout.jsonl"', 'file = "held.jsonl"', "*held.jsonl: this file does not exist"),
     ],
     ids=["TOML", "key", "metric", "recipe", "file"],

@@ -66,7 +66,7 @@ def test_no_part_of_the_gate_can_be_switched_off(gate, part, where):
         assert f"-p no:{part}: Seatrial's parts cannot be switched off one by one" in done.stderr
 
 
-@pytest.mark.parametrize("plugin", ["terminal", "junitxml", "cacheprovider", "skipping", "xdist"])
+@pytest.mark.parametrize("plugin", ["terminal", "junitxml", "cacheprovider", "xdist"])
 def test_a_plugin_of_pytest_that_is_switched_off_takes_no_evidence_away(gate, plugin):
     run = gate("-p", f"no:{plugin}")
     assert run.status == SHIPPED

@@ -11,7 +11,7 @@ import pytest
 
 from evals.cases import load_case_sets
 from evals.data import LEAKAGE, NEAR, leakage, rouge_l
-from evals.verdict import FAIL, PASS
+from evals.verdict import FAIL, NOT_EVALUATED, PASS
 from training.task import load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
@@ -103,9 +103,9 @@ def test_what_was_only_answered_in_training_is_no_leak(judge_question):
 
 
 @pytest.mark.parametrize("asked", ["", "?!", "🚢"])
-def test_a_question_without_words_is_not_counted(judge_question, asked):
+def test_where_no_question_has_words_nothing_was_checked(judge_question, asked):
     verdict = judge_question(asked, "?!", TRAINED)
-    assert (verdict.status, verdict.measured) == (PASS, None)
+    assert (verdict.status, verdict.measured) == (NOT_EVALUATED, None)
 
 
 def test_the_miniature_has_not_seen_its_cases():
@@ -154,3 +154,9 @@ def test_rouge_l_is_that_of_the_paper(first, second, expected):
 
 def test_one_changed_word_in_seven_is_near_and_in_six_is_not():
     assert rouge_l(list("abcdefg"), list("abcdefx")) >= NEAR > 5 / 6
+
+
+def test_training_data_that_nobody_names_were_not_searched():
+    verdict = leakage(None, {})
+    assert verdict.status == NOT_EVALUATED
+    assert "--train=FILE" in verdict.reason

@@ -56,4 +56,3 @@ def leakage(task: Task, cases: Mapping[str, Sequence[Case]]) -> Verdict:
         misses=misses,
         stages=[DATA] if misses else [],
     )
-

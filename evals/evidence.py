@@ -1,7 +1,8 @@
 """Evidence: what models answered, how likely they find references, how fast they are. All from the store.
 
-Answers are artifacts, keyed by everything that decides them and never by a model's name. They are made
-once per (model, case set), before a test reads them, so that every test is a pure read.
+Answers are artifacts, keyed by everything that decides them and never by a model's name. They are made and
+read once per (model, case set) in a process, so that every test is a read of what is in memory: a step's
+key and its file cost what all cases together cost, which a test of one case must not pay.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from evals.cases import Case
 from evals.export import Export
 from evals.fidelity.chain import Chain
 from evals.models import Generation, Likelihood, Model, Question, ScoringModel
 from evals.verdict import NotEvaluated
+from training.errors import SeatrialError
 from training.progress import Progress
 from training.store import Artifact, Step, Store
 from training.task import Task
 
+T = TypeVar("T")
 VERSIONS = {"timings": 2, "likelihoods": 2}
 """Kinds of evidence whose result has changed since version 1: raising a number asks the models again."""
 
@@ -34,6 +37,14 @@ class TimedAnswers:
 
     answers: Mapping[str, Generation]
     peak_memory: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was read once, or why it cannot be read, and the artifacts that it came from."""
+
+    value: Any
+    artifacts: Mapping[str, Artifact]
 
 
 class Evidence:
@@ -55,6 +66,7 @@ class Evidence:
         self.models = {**models, **self.chain.trained_models()}
         self.export, self.ratings, self._absent = export, ratings, absent or {}
         self.used: dict[str, Artifact] = {}
+        self._read: dict[tuple[str, str, str], _Read] = {}
 
     @cached_property
     def contract(self) -> Any:
@@ -67,8 +79,44 @@ class Evidence:
     def first_case_set(self) -> str:
         return next(iter(self.cases))
 
-    def generations(self, model: str, case_set: str) -> dict[str, Generation]:
+    def generations(self, model: str, case_set: str) -> Mapping[str, Generation]:
         """Answers of ``model`` by case id."""
+        return self._once("generations", model, case_set, self._generations)
+
+    def likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
+        """Likelihood of each reference answer of a case set, by case id."""
+        return self._once("likelihoods", model, case_set, self._likelihoods)
+
+    def timings(self, model: str, case_set: str) -> TimedAnswers:
+        """Answers of ``model`` asked one at a time, on this machine, with nothing else running."""
+        return self._once("timings", model, case_set, self._timings)
+
+    def use(self, artifact: Artifact) -> Artifact:
+        """Note that a verdict rests on ``artifact``."""
+        self.used[artifact.key] = artifact
+        return artifact
+
+    def _once(self, kind: str, model: str, case_set: str, read: Callable[[str, str], T]) -> T:
+        """What ``read`` gives, kept in memory: a test of one case must not cost what all cases cost.
+
+        Its artifacts count as used each time, as if it had been read again. A failure is kept, too.
+        """
+        asked = (kind, model, case_set)
+        if asked not in self._read:
+            before, self.used = self.used, {}
+            try:
+                self._read[asked] = _Read(read(model, case_set), self.used)
+            except (NotEvaluated, SeatrialError) as error:
+                self._read[asked] = _Read(error, self.used)
+            finally:
+                self.used = before
+        found = self._read[asked]
+        self.used.update(found.artifacts)
+        if isinstance(found.value, Exception):
+            raise found.value.with_traceback(None)  # else its traceback grows with every raise
+        return cast(T, found.value)
+
+    def _generations(self, model: str, case_set: str) -> Mapping[str, Generation]:
         chosen = self.model(model)
         questions = self._questions(case_set)
         if not questions:
@@ -85,8 +133,7 @@ class Evidence:
         rows = self._built(step).read_json("rows.json")
         return {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
 
-    def likelihoods(self, model: str, case_set: str) -> dict[str, Likelihood]:
-        """Likelihood of each reference answer of a case set, by case id."""
+    def _likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
         chosen = self._scoring(model, "likelihoods")
         questions = [question for question in self._questions(case_set) if question.reference is not None]
         if not questions:
@@ -104,8 +151,7 @@ class Evidence:
         rows = self._built(step).read_json("rows.json")
         return {q.id: Likelihood(**row) for q, row in zip(questions, rows, strict=True)}
 
-    def timings(self, model: str, case_set: str) -> TimedAnswers:
-        """Answers of ``model`` asked one at a time, on this machine, with nothing else running."""
+    def _timings(self, model: str, case_set: str) -> TimedAnswers:
         chosen = self._scoring(model, "timings")
         questions = self._questions(case_set)
         if not questions:
@@ -124,11 +170,6 @@ class Evidence:
         rows = artifact.read_json("rows.json")
         answers = {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
         return TimedAnswers(answers, artifact.facts["peak_memory"])
-
-    def use(self, artifact: Artifact) -> Artifact:
-        """Note that a verdict rests on ``artifact``."""
-        self.used[artifact.key] = artifact
-        return artifact
 
     def _questions(self, case_set: str) -> list[Question]:
         return [case.question for case in self.cases[case_set]]

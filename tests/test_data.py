@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from evals.cases import load_case_sets
-from evals.data import LEAKAGE, NEAR, leakage, rouge_l
+from evals.data import LEAKAGE, leakage
+from evals.near_duplicates import NEAR, rouge_l
 from evals.verdict import FAIL, NOT_EVALUATED, PASS
 from training.task import load_task
 

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 Message = Mapping[str, str]
 EOS, LENGTH, ERROR = "eos", "length", "error"
+UNKNOWN = "unknown"  # the runtime does not say, so nobody may count the answer as ended
 
 
 @dataclass(frozen=True)
 class Generation:
     """One model's answer to one case.
 
-    ``stop_reason``: ``eos`` (ended by itself), ``length`` (hit the token limit) or ``error``.
+    ``stop_reason``: ``eos`` (ended by itself), ``length`` (hit the token limit), ``error`` or ``unknown``.
     Times are in seconds; ``first_token_seconds`` is only measured when answers are asked one at a time.
     """
 

@@ -1,25 +1,32 @@
 """A program that answers prompts: any command that reads JSON lines and writes JSON lines.
 
 It gets one line per question, ``{"id": ..., "messages": [...], "max_tokens": n}``, and answers each, in
-order, with one line ``{"text": ...}`` (optionally ``stop_reason`` and ``completion_tokens``). Rules,
-retrieval pipelines and remote services are judged this way, and it proves that the gate can say SHIP.
+order, with one line: ``{"text": ...}``, optionally with ``stop_reason`` (eos, length or error),
+``completion_tokens`` and ``error``. Rules, retrieval pipelines and remote services are judged this way, and
+it proves that the gate can say SHIP. A program that does not say why an answer stopped is not taken to have
+ended it. Whatever it writes, reading it costs time and memory in proportion, within the bounds below.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.models import EOS, ERROR, LENGTH, Generation, Question, encodable
+from evals.models import EOS, ERROR, LENGTH, UNKNOWN, Generation, Question, encodable
+from evals.models.pipe import Bounds, Broken, piped, printable
 from training.errors import SeatrialError
+from training.store import file_digest
 
-TIMEOUT = 600.0
+SILENCE = 600.0  # seconds without a byte of output after which a program is taken for hung
+EACH = 60.0  # seconds that a question may take in the mean, beyond that
+LONGEST_LINE = 4_000_000  # bytes of one answer
+MOST_OUTPUT = 256_000_000  # bytes of all answers, and of what it says on standard error
+STOP_REASONS = (EOS, LENGTH, ERROR)
 
 
 def command_words(command: str, option: str) -> list[str]:
@@ -38,57 +45,73 @@ class ProgramModel:
 
     def __init__(self, name: str, command: str, system: str = "") -> None:
         self.name, self.command, self.system = name, command_words(command, "--program"), system
-        files = [Path(word) for word in self.command if Path(word).is_file()]
-        digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         self.identity: Mapping[str, Any] = {
             "runtime": "program",
+            "answers": 2,  # raised when the same line is read as another answer
             "command": self.command,
-            "files": digests,
+            "files": {word: file_digest(Path(word)) for word in self.command if os.path.isfile(word)},
             "system": system,
         }
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
         system = [{"role": "system", "content": self.system}] if self.system else []
-        lines = [
-            json.dumps({"id": q.id, "messages": [*system, *q.messages], "max_tokens": max_tokens})
+        asked = "".join(
+            json.dumps({"id": q.id, "messages": [*system, *q.messages], "max_tokens": max_tokens}) + "\n"
             for q in questions
-        ]
+        )
+        bounds = Bounds(SILENCE, SILENCE + EACH * len(questions), LONGEST_LINE, MOST_OUTPUT)
         try:
-            done = subprocess.run(
-                self.command,
-                input="\n".join(lines) + "\n",
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                timeout=TIMEOUT,
-            )
-        except subprocess.TimeoutExpired:
+            output, status = piped(self.command, asked.encode(), log, bounds)
+        except Broken as broken:
+            raise SeatrialError(f"the program {broken}", where=self._where(), hint=_said(log)) from None
+        # Lines end with a line feed and nothing else: str.splitlines would split at U+2028 within an answer.
+        lines = [(number, line) for number, line in enumerate(output.split(b"\n"), 1) if line.strip()]
+        if status or len(lines) != len(questions):
             raise SeatrialError(
-                f"the program did not finish within {TIMEOUT:.0f} s", where=shlex.join(self.command)
-            ) from None
-        log.write_text(done.stderr, encoding="utf-8")
-        answers = [line for line in done.stdout.splitlines() if line.strip()]
-        if done.returncode or len(answers) != len(questions):
-            raise SeatrialError(
-                f"the program gave {len(answers)} answers to {len(questions)} questions "
-                f"and ended with exit status {done.returncode}",
-                where=shlex.join(self.command),
-                hint=f"it must write one JSON line per question; see {log}",
+                f"the program gave {len(lines)} answers to {len(questions)} questions "
+                f"and ended with exit status {status}",
+                where=self._where(),
+                hint=f"it must write one JSON line per question; {_said(log)}",
             )
-        return [self._read(line) for line in answers]
+        return [self._read(number, line) for number, line in lines]
 
-    def _read(self, line: str) -> Generation:
+    def _read(self, number: int, line: bytes) -> Generation:
         try:
-            answer = json.loads(line)
-            stop = answer.get("stop_reason", EOS)
-            if stop not in (EOS, LENGTH, ERROR):
-                raise ValueError(f"stop_reason {stop!r}")
-            return Generation(
-                encodable(str(answer["text"])), 0, int(answer.get("completion_tokens", 0)), stop
-            )
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            return _generation(json.loads(line.decode("utf-8")))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            shown = line[:120].decode("utf-8", "backslashreplace")
             raise SeatrialError(
-                f"the program wrote {line[:120]!r} ({type(error).__name__}: {error})",
-                where=shlex.join(self.command),
-                hint='a line must be {"text": "the answer"}',
+                f"the program wrote {shown!r} ({type(error).__name__}: {printable(str(error)[:200])})",
+                where=f"{self._where()}, line {number} of its output",
+                hint='a line must be {"text": "the answer", "stop_reason": "eos"}',
             ) from None
+
+    def _where(self) -> str:
+        return shlex.join(self.command)
+
+
+def _generation(answer: Any) -> Generation:
+    """The answer that a line says; raises where it says none."""
+    if not isinstance(answer, dict):
+        raise TypeError("not an object")
+    error = answer.get("error") or ""
+    stop = answer.get("stop_reason")
+    if stop is not None and stop not in STOP_REASONS:
+        raise ValueError(f"stop_reason {stop!r:.80}, allowed: {', '.join(STOP_REASONS)}")
+    if error or stop == ERROR:
+        error, stop = error or "the program does not say what went wrong", ERROR
+    text, tokens = answer.get("text", "") if error else answer["text"], answer.get("completion_tokens") or 0
+    if not isinstance(text, str) or not isinstance(error, str):
+        raise TypeError("'text' and 'error' must be strings")
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
+        raise TypeError("'completion_tokens' must be a whole number")
+    return Generation(encodable(text), 0, tokens, stop or UNKNOWN, error=encodable(error))
+
+
+def _said(log: Path, lines: int = 5) -> str:
+    """Where its standard error lies, and the last of it."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        text = file.read().decode("utf-8", "replace")
+    last = [printable(line.rstrip()[:200]) for line in text.split("\n") if line.strip()][-lines:]
+    return f"see {log}" + ("; it ends with:\n    " + "\n    ".join(last) if last else "")

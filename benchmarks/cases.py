@@ -1,0 +1,211 @@
+"""What a case costs: the whole gate on N cases, against plain pytest on as many trivial tests.
+
+    python benchmarks/cases.py 1000 10000 50000
+    python benchmarks/cases.py 1000 10000 --criteria=5 --workers=2
+
+A task with N cases is made in a temporary folder, and a program answers it at once, one case in ten wrong.
+Each figure is one run of ``python -m pytest -m release`` in a process of its own with an empty store: asking
+the program, all per-case tests, the criteria, results.json and report.html are in it. The plain run is a
+module with ``pytest.mark.parametrize`` and as many tests as the gate runs per case, in the same minute.
+
+What is counted: *cases* are rows of the case file; *tests* are per-case tests, one for each case and
+criterion (``--criteria``, default 1). Seconds are wall-clock time beyond start-up; start-up is the same run
+with ten cases. *Peak memory* is that of the run's largest process. *Store* is how often all processes of the
+run asked the store for an artifact and read an artifact's file: it must not grow with the cases.
+
+Run it on a machine that does nothing else. Exit status 1 if a run did not judge every case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STARTUP = 10  # cases of the run that is taken for start-up
+METRICS = ("operation_accuracy", "json_parse", "schema_validity", "stopped", "no_repetition")
+
+TASK = """
+name = "cost"
+title = "What a case costs"
+intent = "Sorts requests. Made to be asked many cases."
+non_goals = ["Anything else."]
+recipe = "smollm2-135m-cpu"
+train = "train.jsonl"
+[contract]
+schema = "contract.schema.json"
+operations = ["on", "off"]
+no_operation = "off"
+[decoding]
+temperature = 0
+max_tokens = 32
+context = 512
+[prompts]
+system = "Answer with one JSON object."
+prompted_base = "prompted_base.txt"
+[case_sets.many]
+file = "many.jsonl"
+why = "They are many."
+[case_sets.regressions]
+file = "regressions.jsonl"
+why = "None yet."
+"""
+CRITERION = """
+[[criteria]]
+id = "SC-1.{metric}"
+title = "{metric}"
+metric = "{metric}"
+cases = "many"
+at_least = 0.8
+why = "It is measured."
+"""
+CONTRACT = {
+    "type": "object",
+    "properties": {"operation": {"enum": ["on", "off"]}, "reply": {"type": "string"}},
+    "required": ["operation", "reply"],
+}
+PROGRAM = """
+import json, sys
+for number, line in enumerate(sys.stdin):
+    prompt = json.loads(line)["messages"][-1]["content"]
+    operation = "off" if number % 10 == 3 else "on"
+    answer = {"operation": operation, "reply": f"Done as you said: {prompt[:60]}"}
+    print(json.dumps({"text": json.dumps(answer), "stop_reason": "eos"}))
+"""
+PLAIN = """
+import pytest
+
+@pytest.mark.parametrize("number", range({tests}))
+def test_case(number):
+    assert number >= 0
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: wall-clock seconds, the largest process's peak memory in MB, and what was counted."""
+
+    seconds: float
+    peak_mb: float
+    asked: int = 0
+    read: int = 0
+    report_mb: float = 0.0
+    results_mb: float = 0.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("cases", nargs="*", type=int, default=[1000, 10000, 50000])
+    parser.add_argument("--criteria", type=int, default=1, choices=range(1, len(METRICS) + 1))
+    parser.add_argument("--workers", type=int, default=0, help="pytest-xdist workers of both runs")
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain run out")
+    options = parser.parse_args()
+    start, plain_start = gate(STARTUP, options), plain(STARTUP, options)
+    print(
+        f"start-up ({STARTUP} cases): gate {start.seconds:.2f} s, {start.peak_mb:.0f} MB; "
+        f"plain {plain_start.seconds:.2f} s"
+    )
+    first = None
+    for cases in options.cases:
+        run = gate(cases, options)
+        seconds = max(run.seconds - start.seconds, 1e-3)
+        first = first or seconds / cases
+        line = (
+            f"{cases} cases, {cases * options.criteria} tests: {seconds:.1f} s, {cases / seconds:.0f} cases/s, "
+            f"{cases * options.criteria / seconds:.0f} tests/s, cost per case {seconds / cases / first:.2f} of the first; "
+            f"peak {run.peak_mb:.0f} MB; store: {run.asked} asked, {run.read} read; "
+            f"report.html {run.report_mb:.1f} MB, results.json {run.results_mb:.1f} MB"
+        )
+        if not options.no_plain:
+            other = plain(cases, options)
+            bare = max(other.seconds - plain_start.seconds, 1e-3)
+            line += f"; plain parametrize {bare:.1f} s, {cases * options.criteria / bare:.0f} tests/s, ratio {seconds / bare:.2f}"
+        print(line, flush=True)
+    return 0
+
+
+def gate(cases: int, options: argparse.Namespace) -> Run:
+    """The real gate on a task with ``cases`` cases."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_task(folder, cases, METRICS[: options.criteria])
+        reads = folder / "reads.txt"
+        command = [
+            *["evals", "-m", "release", "-q", "-p", "no:cacheprovider", "-p", "benchmarks.store_reads"],
+            *[f"--task={folder}", f"--store={folder / 'store'}", f"--report-dir={folder / 'reports'}"],
+            f"--program={shlex.join([sys.executable, str(folder / 'program.py')])}",
+        ]
+        seconds, peak, output = timed(command, options, {"SEATRIAL_STORE_READS": str(reads)})
+        reports = list(folder.glob("reports/*/[0-9]*"))
+        results = json.loads((reports[0] / "results.json").read_text(encoding="utf-8")) if reports else {}
+        seen = sum(results.get("tests", {}).get(name, 0) for name in ("passed", "missed"))
+        if seen < cases * options.criteria:
+            raise SystemExit(f"{seen} tests ran instead of {cases * options.criteria}:\n{output[-3000:]}")
+        counts = [json.loads(line) for line in reads.read_text(encoding="utf-8").splitlines()]
+        return Run(
+            seconds,
+            peak,
+            asked=sum(count.get("build", 0) for count in counts),
+            read=sum(count.get("read_json", 0) for count in counts),
+            report_mb=(reports[0] / "report.html").stat().st_size / 1e6,
+            results_mb=(reports[0] / "results.json").stat().st_size / 1e6,
+        )
+
+
+def plain(cases: int, options: argparse.Namespace) -> Run:
+    """As many trivial parametrised tests, with nothing of ours."""
+    with TemporaryDirectory() as temporary:
+        module = Path(temporary) / "test_plain.py"
+        module.write_text(PLAIN.format(tests=cases * options.criteria), encoding="utf-8")
+        command = [str(module), "-q", "-p", "no:cacheprovider", f"--rootdir={temporary}", "-c", os.devnull]
+        seconds, peak, _ = timed(command, options, {})
+        return Run(seconds, peak)
+
+
+def timed(command: list[str], options: argparse.Namespace, more: dict[str, str]) -> tuple[float, float, str]:
+    """Wall-clock seconds, peak memory in MB of the largest process, and the output of one pytest run."""
+    workers = ["-n", str(options.workers)] if options.workers else ["-p", "no:xdist"]
+    with TemporaryDirectory() as temporary, (Path(temporary) / "output").open("w+", encoding="utf-8") as file:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *command, *workers],
+            cwd=REPOSITORY,
+            env={**os.environ, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        file.seek(0)
+        return seconds, usage.ru_maxrss / 1e3, file.read()
+
+
+def write_task(folder: Path, cases: int, metrics: tuple[str, ...]) -> None:
+    """A task whose case file has ``cases`` rows, all different, beside the program that answers them."""
+    text = TASK + "".join(CRITERION.format(metric=metric) for metric in metrics)
+    (folder / "task.toml").write_text(text, encoding="utf-8")
+    (folder / "contract.schema.json").write_text(json.dumps(CONTRACT), encoding="utf-8")
+    (folder / "prompted_base.txt").write_text("Answer with JSON.", encoding="utf-8")
+    (folder / "regressions.jsonl").write_text("", encoding="utf-8")
+    (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
+    row = {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hello"}]}
+    (folder / "train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with (folder / "many.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(cases):
+            prompt = f"Please switch lamp {number} in room {number % 97} on before the guests of day {number % 31} come"
+            file.write(json.dumps({"id": f"case-{number}", "prompt": prompt, "expect": {"operation": "on"}}))
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -48,6 +48,7 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
+@cache
 def code(*modules: str) -> str:
     """Digest of the code of ``modules`` and of what they import or start; comments do not count."""
     total = hashlib.sha256()

@@ -203,7 +203,9 @@ def test_a_wrong_padding_token_is_found(findings):
     assert set(found) == {"pad token id", "tokenizer.ggml.padding_token_id"}
 
 
-@pytest.mark.parametrize("name", ["rope_freqs.weight", "blk.0.attn_q.bias", "output.weight", "blk.0.attn_q.scale"])
+@pytest.mark.parametrize(
+    "name", ["rope_freqs.weight", "blk.0.attn_q.bias", "output.weight", "blk.0.attn_q.scale"]
+)
 def test_a_tensor_that_our_own_export_does_not_have_is_found(name, findings):
     def add(content):
         content.tensors[name] = content.tensors["token_embd.weight"]

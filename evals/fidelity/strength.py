@@ -6,7 +6,8 @@ adapter is missing, c = 2: merged twice, r = 0: merged into the 16-bit base, on 
 
 Quantisation shrinks or stretches weights by a few percent, so the yardstick is not 1 but what the same fit
 says of the trained tensors rounded to the file's types; and over millions of weights its noise is known from
-the residual, so that an adapter a tenth too strong is told from rounding.
+the residual, so that an adapter a tenth too strong is told from rounding. How much one quantiser shrinks more
+than another one of the same type is bounded by the square that it loses: least squares would shrink by that.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from evals.fidelity.yardstick import rounded
 from training.gguf_file import open_gguf
 
 FITTED = 70  # adapted tensors that are fitted: a third of a small model's, evenly spread
-ALLOWED = 0.03  # how far a factor may be off for no other reason than another version of the same arithmetic
-ALLOWED_UNKNOWN = 0.1  # ... where how much the file's types stretch weights is not known
-ERRORS = 5  # ... and how many of its standard errors besides
+ALLOWED = 0.02  # how far a factor may be off, besides the share of the weights' square that rounding takes
+ERRORS = 5  # ... and besides this many of its standard errors
 UNKNOWN = 0.1  # standard error from which a factor is not known: a base that training did not round has no R
 ADAPTED = "adapter_model.safetensors"
 
@@ -119,7 +119,7 @@ def fit(file: Path, f16: Path, quantised: Path | None, adapter: Path, base: Path
     chosen = [each for each in chosen if shape(found[each.name]) == shape(trained[each.name])]
     chosen = chosen[:: max(1, len(chosen) // FITTED)]
     normal, sides, square, count = np.zeros((2, 2)), np.zeros((2, 2)), 0.0, 0
-    allowed = ALLOWED
+    lost = whole = 0.0
     for update in chosen:
         tensor, change = found[update.name], update.values()
         exported = values(trained[update.name])
@@ -131,16 +131,16 @@ def fit(file: Path, f16: Path, quantised: Path | None, adapter: Path, base: Path
         parts = np.stack([change.ravel(), rest.ravel()]).astype(np.float64)
         before = exported - change - rest
         seen = (values(tensor) - before).ravel().astype(np.float64)
-        quantised_so = _as_quantised(tensor, exported, own.get(update.name))
-        if quantised_so is None:
-            quantised_so, allowed = exported, ALLOWED_UNKNOWN
-        right = (quantised_so - before).ravel().astype(np.float64)
+        plain = _as_quantised(tensor, exported, own.get(update.name))
+        right = ((exported if plain is None else plain) - before).ravel().astype(np.float64)
+        lost += float(np.sum(((values(tensor) if plain is None else plain) - exported) ** 2))
+        whole += float(np.sum(exported**2))
         normal += parts @ parts.T
         sides += np.stack([parts @ seen, parts @ right])
         square, count = square + float(seen @ seen), count + seen.size
     if not normal[0, 0]:
         return None
-    return replace(_solved(normal, sides, square, count, len(chosen)), allowed=allowed)
+    return replace(_solved(normal, sides, square, count, len(chosen)), allowed=ALLOWED + lost / whole)
 
 
 def _as_quantised(tensor: Any, exported: Any, own: Any) -> Any:

@@ -30,18 +30,28 @@ def rounded(values: Any, kind: GGMLQuantizationType) -> Any | None:
     """``values`` (rows, columns) rounded to ``kind`` by llama.cpp and read again; None for types that need an
     importance matrix. What 16 bits and more lose is ``ROUNDING``'s: those come back as they are."""
     import numpy as np
-    from gguf.quants import dequantize, quant_shape_to_byte_shape
+    from gguf.quants import dequantize
 
     if kind in WHOLE:
         return values
     if kind.name.startswith(BY_IMATRIX):
         return None
+    return dequantize(packed(values, kind), kind).astype(np.float32)
+
+
+def packed(values: Any, kind: GGMLQuantizationType, importance: Any = None) -> Any:
+    """``values`` (rows, columns) as the bytes of a tensor of type ``kind``, by llama.cpp; ``importance``: a
+    weight for each column, which types of one or two bits need."""
+    import numpy as np
+    from gguf.quants import quant_shape_to_byte_shape
+
     source = np.ascontiguousarray(values, dtype=np.float32)
-    rows, columns = source.shape
-    packed = np.empty(quant_shape_to_byte_shape(source.shape, kind), dtype=np.uint8)
-    pointers = source.ctypes.data_as(ctypes.c_void_p), packed.ctypes.data_as(ctypes.c_void_p)
-    _quantise()(int(kind), *pointers, 0, rows, columns, None)
-    return dequantize(packed, kind).astype(np.float32)
+    weights = None if importance is None else np.ascontiguousarray(importance, dtype=np.float32)
+    found = np.empty(quant_shape_to_byte_shape(source.shape, kind), dtype=np.uint8)
+    pointers = [each.ctypes.data_as(ctypes.c_void_p) for each in (source, found)]
+    last = None if weights is None else weights.ctypes.data_as(ctypes.c_void_p)
+    _quantise()(int(kind), *pointers, 0, *source.shape, last)
+    return found
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 from gguf import GGUFReader
 
 from training import base
+from training.errors import SeatrialError
 from training.gguf_file import open_gguf
 from training.recipe import load_recipe
 
@@ -54,5 +55,5 @@ def test_what_is_no_gguf_file_is_refused_every_time(tmp_path, content):
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
     for _ in range(2):
-        with pytest.raises((ValueError, IndexError)):
+        with pytest.raises(SeatrialError, match="is not a whole GGUF file"):
             open_gguf(path)

@@ -79,11 +79,28 @@ def quantize(request: dict[str, Any], send: Callable[..., None]) -> dict[str, An
     import llama_cpp
 
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{request['type'].upper()}")
+    params.ftype = file_type(request["type"])
     params.nthread = os.cpu_count() or 1
     code = llama_cpp.llama_model_quantize(
         request["model"].encode(), request["out"].encode(), llama_cpp.ctypes.byref(params)
     )
     if code:
-        raise SeatrialError(f"llama.cpp could not quantise to {request['type']} (code {code})")
+        raise SeatrialError(
+            f"llama.cpp could not quantise to {request['type']} (code {code})",
+            hint="some types need an importance matrix; the log of this step says which tensor",
+        )
     return {"bytes": Path(request["out"]).stat().st_size}
+
+
+def file_type(kind: str) -> int:
+    """llama.cpp's number of a type such as ``q4_k_m`` or ``f32``.
+
+    Raises:
+        SeatrialError: this llama.cpp does not know it.
+    """
+    import llama_cpp
+
+    for prefix in ("MOSTLY", "ALL"):
+        if (found := getattr(llama_cpp, f"LLAMA_FTYPE_{prefix}_{kind.upper()}", None)) is not None:
+            return int(found)
+    raise SeatrialError(f"the installed llama.cpp knows no type {kind!r}")

@@ -6,6 +6,7 @@ so the template is always written out. A chat format is one entry of ``CHAT_FORM
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,6 @@ from typing import Any
 
 from training.errors import SeatrialError
 from training.gguf_file import open_gguf
-
-# Types that our own quantiser makes of an F16 file without an importance matrix.
-KNOWN_TYPES = (
-    *("f16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_0"),
-    *("q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"),
-)
 
 
 @dataclass(frozen=True)
@@ -81,15 +76,18 @@ def modelfile(gguf: Path, system: str, decoding: Mapping[str, Any]) -> tuple[str
 
 
 def quantization_of(gguf: Path) -> str | None:
-    """The type that a GGUF file is labelled with, such as ``q4_k_m``; None if it says none that we make."""
+    """The type that a GGUF file is labelled with, such as ``q4_k_m``; None if it says none that is known.
+
+    Whether llama.cpp makes it without an importance matrix shows when it is asked to.
+    """
     from gguf import LlamaFileType
 
     try:
         label = LlamaFileType(read_metadata(gguf).get("general.file_type"))
-    except (ValueError, OSError, IndexError, KeyError):
+    except (ValueError, SeatrialError):
         return None
-    kind = label.name.removeprefix("MOSTLY_").lower()
-    return kind if kind in KNOWN_TYPES else None
+    kind = re.sub("^(MOSTLY|ALL)_", "", label.name).lower()
+    return None if kind == "guessed" else kind
 
 
 def read_metadata(gguf: Path) -> dict[str, Any]:

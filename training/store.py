@@ -248,6 +248,15 @@ class Store:
             raise
 
 
+def made_with(artifact: Artifact) -> dict[str, tuple[str, str]]:
+    """Packages whose version has changed since ``artifact`` was built: name -> (then, now).
+
+    What training made stays valid when a package is upgraded; this says that it is judged with another one.
+    """
+    now, then = package_versions(), artifact.manifest.get("packages", {})
+    return {name: (old, now.get(name, "absent")) for name, old in then.items() if now.get(name) != old}
+
+
 def package_versions(*more: str) -> dict[str, str]:
     """Versions of the installed packages that decide results, and of ``more``."""
     versions = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,14 +16,17 @@ from typing import TYPE_CHECKING, cast
 from evals.cases import Case
 from evals.export import Export
 from evals.fidelity import metadata, prompts, weights
-from evals.fidelity.metadata import Finding
+from evals.fidelity.findings import Finding
 from evals.fidelity.modelfile import modelfile_findings
 from evals.fidelity.runtime import in_runtime, rendered_in_ollama
-from evals.fidelity.stages import MERGE
+from evals.fidelity.stages import FILE, MERGE
+from evals.fidelity.strength import Strength
 from evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
 from evals.models import Likelihood, Model, Question
 from evals.models.llama_cpp import LlamaCppModel
 from evals.verdict import NotEvaluated
+from training.errors import SeatrialError
+from training.gguf_file import open_gguf
 from training.store import Artifact, Store
 from training.task import SHIPPED, Task
 
@@ -31,8 +35,6 @@ if TYPE_CHECKING:
 
 OLLAMA = "ollama"
 BEFORE_EXPORT = (ADAPTER, MERGED)
-STRENGTH = 0.2  # how far the adapter's factor may be from 1 before a difference is blamed on the merge
-ROUNDING = 0.5  # how much of the base's 4-bit rounding must be in the file for the merge to be right
 
 
 class Chain:
@@ -60,27 +62,26 @@ class Chain:
     def asked(self) -> Asked:
         """Questions and rows: those of criteria that judge a model before its export."""
         return Asked(
-            questions=self._questions(likelihoods=False),
-            rows=[row for row in self._questions(likelihoods=True) if row.reference is not None],
+            questions=[case.question for case in self._asked_cases(likelihoods=False)],
+            rows=[case.question for case in self.row_cases()],
             texts=prompts.texts(self.cases),
             conversations=prompts.conversations(self.task.prompts.system, self.cases),
             system=self.task.prompts.system,
             max_tokens=self.task.decoding.max_tokens,
         )
 
-    def _questions(self, likelihoods: bool) -> list[Question]:
+    def row_cases(self) -> list[Case]:
+        """The cases of ``asked.rows``, in their order; there may be none."""
+        return [case for case in self._asked_cases(likelihoods=True) if case.question.reference is not None]
+
+    def _asked_cases(self, likelihoods: bool) -> list[Case]:
         sets: dict[str, None] = {}
         for criterion in self.task.criteria:
             diverges = criterion.metric in DIVERGENCES
             early = diverges or {criterion.model, criterion.against} & set(BEFORE_EXPORT)
             if early and (diverges or criterion.metric == "perplexity") == likelihoods:
                 sets |= dict.fromkeys(criterion.cases)
-        return [case.question for name in sets for case in self.cases[name]]
-
-    def row_cases(self) -> list[Case]:
-        """The cases of ``asked.rows``, in their order."""
-        by_question = {id(case.question): case for group in self.cases.values() for case in group}
-        return [by_question[id(row)] for row in self.asked.rows]
+        return [case for name in sets for case in self.cases[name]]
 
     # --- what is known ---------------------------------------------------------------------------------
     def trained(self) -> Artifact:
@@ -117,12 +118,12 @@ class Chain:
     def likelihoods(self, model: str, questions: Sequence[Question]) -> list[Likelihood] | None:
         """Likelihoods that comparing a file with the trained model has told already, on the trained model's
         tokens; None for the shipped file, which reads references with its own tokenizer, and for others."""
-        rows = {id(row): number for number, row in enumerate(self.asked.rows)}
+        rows = {row.key: number for number, row in enumerate(self.asked.rows)}
         mine = model in self.export.files and self.export.merged is not None
-        if not mine or any(id(question) not in rows for question in questions):
+        if not mine or any(question.key not in rows for question in questions):
             return None
         found, _ = self.divergence(model)
-        told = [found[rows[id(question)]]["nll"] for question in questions]
+        told = [found[rows[question.key]]["nll"] for question in questions]
         return [Likelihood(math.fsum(nll), len(nll)) for nll in told]
 
     def metadata(self) -> list[Finding]:
@@ -147,20 +148,26 @@ class Chain:
             *modelfile_findings(text, tokenizer["template"] or "", self.task.prompts.system),
         ]
 
-    def weights(self) -> tuple[list[Finding], weights.Strength | None, Artifact]:
+    def weights(self) -> tuple[list[Finding], Strength | None, Artifact | None]:
         """The shipped file's tensors, and how strongly the adapter is in them."""
         shipped, f16 = self._shipped_and_f16()
         export = self.export
+        try:
+            open_gguf(_gguf(shipped))
+        except SeatrialError as error:
+            return [Finding("all tensors", FILE, "a whole GGUF file", error.problem, False)], None, None
         artifact = self.store.build(
             weights.of_file(
                 _gguf(shipped), str(export.shipped_sha256), f16, export.reference, export.adapter, export.base
             )
         )
         told = artifact.read_json("weights.json")
+        if told["unread"]:
+            raise NotEvaluated(f"the tensors cannot be read here: {told['unread']}")
         findings = [Finding(**finding) for finding in told["findings"]]
-        strength = weights.Strength(**told["strength"]) if told["strength"] else None
-        if strength and not merged_right(strength):
-            findings = [Finding(f.check, MERGE, f.expected, f.found, f.ok) for f in findings]
+        strength = Strength(**told["strength"]) if told["strength"] else None
+        if strength and not strength.right:
+            findings = [replace(finding, stage=MERGE) for finding in findings]
         return findings, strength, artifact
 
     def tokens(self) -> list[Finding]:
@@ -219,12 +226,6 @@ class Chain:
 
 
 DIVERGENCES = ("kl_divergence", "top1_agreement", "nll_change")
-
-
-def merged_right(strength: weights.Strength) -> bool:
-    """Whether the adapter is in the file once, on the weights that it was trained on."""
-    once = abs(strength.adapter - 1) <= STRENGTH
-    return once and (strength.rounding is None or strength.rounding > ROUNDING)
 
 
 def _spoken(messages: Sequence[Mapping[str, str]]) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.fidelity.findings import Finding as Finding
+from evals.fidelity.header import LABEL, PADDING, Header, read_header
 from evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
 from evals.verdict import shorten
 from training.errors import SeatrialError
-from training.gguf_file import open_gguf
 
 # Hugging Face model_type -> llama.cpp architecture, where the two differ in name.
 ARCHITECTURES = {
@@ -33,58 +33,6 @@ SIZES = {
     "attention.head_count_kv": "num_key_value_heads",
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
 }
-# Names, licences and other texts about the file: they change nothing about what it answers.
-ABOUT = ("general.", "quantize.")
-MEANT = ("general.architecture", "general.alignment")
-LABEL = "general.file_type"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One comparison: what was checked, at which stage a difference comes in, both values."""
-
-    check: str
-    stage: str
-    expected: str
-    found: str
-    ok: bool
-
-
-@dataclass(frozen=True)
-class Header:
-    """A GGUF file's metadata and its tensors: name -> (shape, type)."""
-
-    path: Path
-    fields: Mapping[str, Any]
-    tensors: Mapping[str, tuple[tuple[int, ...], str]]
-
-    @property
-    def architecture(self) -> str:
-        return str(self.fields.get("general.architecture", ""))
-
-    def get(self, key: str) -> Any:
-        """A value by its key after the architecture's name, such as ``rope.freq_base``."""
-        return self.fields.get(f"{self.architecture}.{key}")
-
-
-def read_header(path: Path) -> Header:
-    """Read a GGUF file's header.
-
-    Raises:
-        SeatrialError: not a GGUF file, or one that ends before its last tensor does.
-    """
-    try:
-        reader = open_gguf(path)
-    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
-        raise SeatrialError(
-            f"is not a whole GGUF file ({type(error).__name__}: {error})",
-            where=path,
-            hint="copy or export it again",
-        ) from None
-    tensors = {
-        t.name: (tuple(int(size) for size in t.shape), str(t.tensor_type.name)) for t in reader.tensors
-    }
-    return Header(path, {name: field.contents() for name, field in reader.fields.items()}, tensors)
 
 
 def compare(
@@ -144,14 +92,23 @@ def _against_config(
 
 
 def _against_export(file: Header, reference: Header) -> Iterator[Finding]:
-    """Every field of our own export; extra ones matter where they speak of the tokenizer."""
+    """Every key that a runtime may read, whichever of the two headers says it."""
     for key in sorted({*file.fields, *reference.fields}):
-        if key.startswith("GGUF.") or (key.startswith(ABOUT) and key not in MEANT):
+        if not (file.reads(key) or reference.reads(key)):
             continue
         expected, found = reference.fields.get(key), file.fields.get(key)
-        if expected is None and not key.startswith("tokenizer."):
+        if found is None and key == PADDING:  # no runtime pads a prompt
             continue
-        yield _equal(key, _stage_of(key), expected, found)
+        finding = _equal(key, _stage_of(key), expected, found)
+        silent, said = (file, expected) if found is None else (reference, found)
+        if not finding.ok and None in (expected, found) and _means(silent, key, said):
+            finding = Finding(key, finding.stage, finding.expected, finding.found, True)
+        yield finding
+
+
+def _means(silent: Header, key: str, said: Any) -> bool:
+    """Whether a header that leaves ``key`` out says the same as one with the value ``said``."""
+    return any(_equal(key, "", value, said).ok for value in silent.unsaid(key) if value is not None)
 
 
 def _stage_of(key: str) -> str:
@@ -171,8 +128,17 @@ def _tensors(file: Header, reference: Header, quantised: Header | None) -> Itera
     for name, (_, kind) in quantised.tensors.items():
         found = file.tensors.get(name, (None, None))[1]
         if found is not None and found != kind:
-            yield _equal(f"type of {name}", QUANTISATION, kind, found)
+            finer = bits_per_weight(found) > bits_per_weight(kind)  # as by --output-tensor-type: no loss
+            yield Finding(f"type of {name}", QUANTISATION, kind, found, finer)
     yield _equal("quantisation label", QUANTISATION, quantised.fields.get(LABEL), file.fields.get(LABEL))
+
+
+def bits_per_weight(kind: str) -> float:
+    """Bits per weight of a tensor type by its name, such as 4.5 for ``Q4_K``."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    return 8 * int(size) / int(weights)
 
 
 def _equal(check: str, stage: str, expected: Any, found: Any) -> Finding:

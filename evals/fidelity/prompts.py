@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.cases import Case
-from evals.fidelity.metadata import Finding
+from evals.fidelity.findings import Finding
 from evals.fidelity.stages import TEMPLATE, TOKENIZER
 from evals.models import Message
 from evals.verdict import shorten

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evals.fidelity.trained import TRUTH, Asked
 from evals.models import Message
 from evals.models.llama_cpp import LlamaCppModel
+from evals.provenance import decided_by
 from training.progress import Progress
 from training.store import Artifact, Step
 
@@ -32,8 +33,8 @@ def in_runtime(model: LlamaCppModel, truth: Artifact, asked: Asked, inspect: boo
         _write(out / "divergence.json", model.diverge(rows, truth.path / TRUTH, log))
         return {"rows": len(rows)}
 
-    params = {**texts, "rows": spoken["rows"], "model": dict(model.identity)}
-    return Step("fidelity", 2, params, {"trained": truth.digest}, build, title=f"fidelity of {model.name}")
+    params = {**texts, "rows": spoken["rows"], "model": dict(model.identity), **decided_by(__name__)}
+    return Step("fidelity", 3, params, {"trained": truth.digest}, build, title=f"fidelity of {model.name}")
 
 
 def rendered_in_ollama(model: OllamaModel, conversations: Sequence[Sequence[Message]]) -> Step:
@@ -45,8 +46,8 @@ def rendered_in_ollama(model: OllamaModel, conversations: Sequence[Sequence[Mess
         _write(out / "rendered.json", model.render(spoken, log))
         return {"conversations": len(spoken)}
 
-    params = {"conversations": spoken, "model": dict(model.identity)}
-    return Step("ollama-prompts", 1, params, {}, build, title="prompts rendered by Ollama")
+    params = {"conversations": spoken, "model": dict(model.identity), **decided_by(__name__)}
+    return Step("ollama-prompts", 2, params, {}, build, title="prompts rendered by Ollama")
 
 
 def _write(path: Path, value: Any) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.models import Generation, Likelihood, Message, Question
+from evals.provenance import decided_by
 from training.errors import SeatrialError
 from training.process import JsonProcess, serve
 from training.progress import Progress
@@ -22,6 +23,7 @@ from training.store import Artifact, Step
 
 SILENCE = 1800.0  # seconds without a sign of life after which the process is taken for hung
 ADAPTER, MERGED = "adapter", "merged"
+PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "bitsandbytes", "safetensors", "numpy")
 TRUTH = "truth.npy"  # log-probabilities of the truth, float32, shape (answer tokens, vocabulary)
 
 
@@ -73,7 +75,8 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
             )
         return facts
 
-    return Step("trained", 3, request, inputs, build, title="the trained model, before export")
+    params = request | decided_by(__name__, packages=PACKAGES)
+    return Step("trained", 4, params, inputs, build, title="the trained model, before export")
 
 
 class TrainedModel:
@@ -88,21 +91,17 @@ class TrainedModel:
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
         rows = zip(self._asked.questions, self._rows("answers"), strict=True)
-        known = {_key(question): row for question, row in rows}
-        return [Generation(**known[_key(question)]) for question in questions]
+        known = {question.key: row for question, row in rows}
+        return [Generation(**known[question.key]) for question in questions]
 
     def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]:
         rows = zip(self._asked.rows, self._rows("likelihoods"), strict=True)
-        known = {_key(question): row for question, row in rows}
-        return [Likelihood(**known[_key(question)]) for question in questions]
+        known = {question.key: row for question, row in rows}
+        return [Likelihood(**known[question.key]) for question in questions]
 
     def _rows(self, what: str) -> list[dict[str, Any]]:
         models: dict[str, dict[str, list[dict[str, Any]]]] = self._outcome().read_json("models.json")
         return models[self.name][what]
-
-
-def _key(question: Question) -> str:
-    return json.dumps([dict(message) for message in question.messages])
 
 
 # --- the process ---------------------------------------------------------------------------------------
@@ -128,7 +127,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     for number, (role, load) in enumerate(loaders.items()):
         send(done=number, total=len(loaders))
         model = load().eval()
-        logs = np.concatenate(list(_predicted(model, text["rows"])))
+        nothing = np.empty((0, model.config.get_text_config().vocab_size), dtype=np.float32)
+        logs = np.concatenate([nothing, *_predicted(model, text["rows"])])
         if truth is None:
             truth = logs
             np.save(out / TRUTH, logs)
@@ -214,9 +214,10 @@ def _predicted(model: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
 
     with torch.inference_mode():
         for row in rows:
-            ids, last = torch.tensor([row["ids"]]), row["answer"]
+            # bitsandbytes puts a 4-bit model on the GPU where there is one, so ids go where the model is.
+            ids, last = torch.tensor([row["ids"]], device=model.device), row["answer"]
             logits = model(input_ids=ids, logits_to_keep=last + 1).logits
-            yield torch.log_softmax(logits[0, -last - 1 : -1].float(), dim=-1).numpy()
+            yield torch.log_softmax(logits[0, -last - 1 : -1].float(), dim=-1).cpu().numpy()
 
 
 def _scored(logs: Any, truth: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -272,7 +273,7 @@ def _answered(
             for logs, answer in zip(_predicted(model, rows), before, strict=True)
         ):
             return before
-    batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+    batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
     with torch.inference_mode():
         whole = model.generate(
             **batch,

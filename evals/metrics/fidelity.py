@@ -8,7 +8,7 @@ from statistics import fmean
 from evals import stats
 from evals.evidence import Evidence
 from evals.fidelity.chain import DIVERGENCES, OLLAMA
-from evals.fidelity.metadata import Finding
+from evals.fidelity.findings import Finding
 from evals.metrics.base import Measure, Metric, Score, counted, only
 from evals.stats import Estimate
 from evals.verdict import NotEvaluated
@@ -38,7 +38,8 @@ def _checks(name: str, about: str, read: Callable[[Evidence, Criterion, str], li
 
 def _weights(evidence: Evidence, criterion: Criterion, model: str) -> list[Finding]:
     findings, _, artifact = evidence.chain.weights()
-    evidence.use(artifact)
+    if artifact:
+        evidence.use(artifact)
     return findings
 
 
@@ -57,18 +58,19 @@ def _prompts(evidence: Evidence, criterion: Criterion, model: str) -> list[Findi
 def _strength(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     if evidence.export.adapter is None:
         raise NotEvaluated("the adapter is not here: give it with --adapter=DIR")
-    _, strength, artifact = evidence.chain.weights()
+    findings, strength, artifact = evidence.chain.weights()
+    if artifact is None:
+        raise NotEvaluated(findings[0].found)
     evidence.use(artifact)
     if strength is None:
         raise NotEvaluated("how this architecture's tensors are laid out is not known here")
-    off = abs(strength.adapter - 1)
+    off = max(strength.off)
     rounding = "unknown" if strength.rounding is None else f"{strength.rounding:.2f}"
-    actual = f"adapter {strength.adapter:.2f}, rounding of the 4-bit base {rounding}"
-    if strength.rounding is not None:
-        off = max(off, abs(strength.rounding - 1))
+    right, right_rounding = strength.expected
     wrong = criterion.at_most is not None and off > criterion.at_most
     reason = "the adapter is not in the file once, on the base that it was trained on" if wrong else ""
-    expected = "adapter 1, rounding of the 4-bit base 1"
+    expected = f"adapter {right:.2f}, rounding of the 4-bit base {right_rounding:.2f}"
+    actual = f"adapter {strength.adapter:.2f}, rounding of the 4-bit base {rounding}"
     return [Score("adapter", off, wrong, reason, expected, actual, stage="merge")]
 
 
@@ -119,7 +121,7 @@ prompt_parity = _checks(
 )
 adapter_strength_error = Metric(
     "adapter_strength_error",
-    "How far the factor with which the adapter (or its base's rounding) is in the file is from 1",
+    "How far the adapter's factor in the file (or that of its base's rounding) is from our own file's",
     "",
     "lower",
     _strength,

@@ -5,6 +5,7 @@ A model is asked whole case sets at once, so that its runtime can batch; tests o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,6 +64,11 @@ class Question:
     id: str
     messages: tuple[Message, ...]
     reference: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What is asked, whatever the case is called: equal questions get equal answers and likelihoods."""
+        return json.dumps([[dict(message) for message in self.messages], self.reference])
 
 
 class Model(Protocol):

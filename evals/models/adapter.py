@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from evals.models import Question
+from evals.provenance import decided_by
 from training.process import JsonProcess, serve
 from training.progress import Progress
 from training.store import Artifact, Step
 
 MAX_TOKENS = 48
+PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "safetensors")
 
 
 def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Question) -> Step:
@@ -31,7 +33,8 @@ def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Que
         return facts
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
-    return Step("adapter-answer", 1, {"messages": messages, "tokens": MAX_TOKENS}, inputs, build)
+    params = {"messages": messages, **decided_by(__name__, packages=PACKAGES)}
+    return Step("adapter-answer", 2, params, inputs, build)
 
 
 def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     model = PeftModel.from_pretrained(base, request["adapter"]).eval()
     tokens = tokenizer.apply_chat_template(
         request["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
+    ).to(model.device)
     with torch.inference_mode():
         answer = model.generate(**tokens, max_new_tokens=MAX_TOKENS, do_sample=False)
     text = tokenizer.decode(answer[0, tokens["input_ids"].shape[1] :], skip_special_tokens=True)

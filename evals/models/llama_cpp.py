@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from evals.models import Generation, Likelihood, Message, Question, Timings
+from evals.provenance import decided_by
 from training.errors import SeatrialError
 from training.process import ChildDied, JsonProcess
 
+PACKAGES = ("llama-cpp-python", "jinja2", "numpy")
 SILENCE = 600.0  # seconds without an answer after which the runtime is taken for hung
 
 
@@ -33,7 +34,7 @@ class LlamaCppModel:
         self._load = {"op": "load", "path": str(path), **settings}
         self.identity: Mapping[str, Any] = {
             "runtime": "llama.cpp",
-            "llama_cpp_python": version("llama-cpp-python"),
+            **decided_by(__name__, packages=PACKAGES),
             "file_sha256": sha256,
             "system": system,
             **settings,

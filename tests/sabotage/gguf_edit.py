@@ -49,6 +49,15 @@ class Gguf:
         """Change the value of a key that is there; its type stays."""
         self.metadata[key] = replace(self.metadata[key], value=value)
 
+    def say(self, key: str, value: Any) -> None:
+        """Add a key, or say another value; what kind of GGUF value a new one is follows from Python's."""
+        if key in self.metadata:
+            self[key] = value
+        elif isinstance(value, list):
+            self.metadata[key] = Value(value, GGUFValueType.ARRAY, _kind(value[0]))
+        else:
+            self.metadata[key] = Value(value, _kind(value))
+
     def swap(self, key: str, first: int, second: int) -> None:
         """Exchange two items of an array."""
         items = list(self[key])
@@ -64,6 +73,11 @@ class Gguf:
         if data.shape != old.data.shape:
             raise ValueError(f"{tensor} has the shape {old.data.shape}, not {data.shape}")
         self.tensors[tensor] = Tensor(data, old.kind)
+
+
+def _kind(value: Any) -> GGUFValueType:
+    """The kind that llama.cpp's converter writes such a value as: whole numbers have 32 bits."""
+    return GGUFValueType.UINT32 if type(value) is int else GGUFValueType.get_type(value)
 
 
 def read(path: Path) -> Gguf:

@@ -1,0 +1,50 @@
+"""Tensors of GGUF files and safetensors folders as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training.gguf_file import open_gguf
+from training.store import Artifact
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    """The tensors of a GGUF file by name."""
+    return {tensor.name: tensor for tensor in open_gguf(path).tensors}
+
+
+def values(tensor: Any) -> Any:
+    """A GGUF tensor's numbers as float32, shape (rows, columns).
+
+    Raises:
+        NotImplementedError: the gguf package does not know how its type is packed.
+    """
+    import numpy as np
+    from gguf.quants import dequantize
+
+    found = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+    return found.reshape(1, -1) if found.ndim == 1 else found.reshape(-1, found.shape[-1])
+
+
+def shape(tensor: Any) -> Sequence[int]:
+    return [int(size) for size in tensor.shape]
+
+
+def safetensors(folder: Path, pattern: str = "model*.safetensors") -> dict[str, Any]:
+    """The tensors of a Hugging Face folder by name, as float32."""
+    import numpy as np
+    from safetensors import safe_open
+
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob(pattern)):
+        with safe_open(path, framework="pt") as file:  # numpy has no bfloat16
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                found[name] = file.get_tensor(name).float().numpy().astype(np.float32)
+    return found
+
+
+def gguf_of(artifact: Artifact) -> Path:
+    """The GGUF file of an artifact."""
+    return next(artifact.path.glob("*.gguf"))

@@ -1,0 +1,248 @@
+"""Tensors against the trained ones, and how strongly the adapter is in them, on a model of random numbers:
+base + rounding of the base + update of the adapter, in the proportions of a real QLoRA training.
+
+python -m pytest tests/test_weights.py
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType, GGUFWriter
+from safetensors.numpy import save_file
+
+from evals.fidelity.stages import CONVERSION, FILE, MERGE
+from evals.fidelity.strength import fit, updates
+from evals.fidelity.tensors import tensors, values
+from evals.fidelity.weights import compare
+from evals.fidelity.yardstick import packed
+from training.gguf_file import open_gguf
+
+LAYERS, SIZE, HEADS, RANK, ALPHA = 2, 256, 4, 8, 16
+MODULES = {"self_attn.q_proj": "attn_q", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output"}
+MODULES |= {"mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+KINDS = ["F16", "BF16", "Q8_0", "Q4_K", "Q4_0", "IQ4_XS", "IQ3_S", "Q2_K"]
+
+
+@dataclass
+class Trained:
+    """The parts of a trained model, by llama.cpp's tensor name, and the folders that hold them."""
+
+    folder: Path
+    base: dict[str, np.ndarray] = field(default_factory=dict)
+    rounding: dict[str, np.ndarray] = field(default_factory=dict)
+    update: dict[str, np.ndarray] = field(default_factory=dict)
+    rest: dict[str, np.ndarray] = field(default_factory=dict)  # what has no adapter
+
+    def merged(self, adapter: float = 1.0, rounding: float = 1.0) -> dict[str, np.ndarray]:
+        """The model with the adapter (and the base's rounding) in it so many times."""
+        parts = {n: w + rounding * self.rounding[n] + adapter * self.update[n] for n, w in self.base.items()}
+        return {**self.rest, **parts}
+
+    def file(self, weights: dict[str, np.ndarray], kind: str, importance=None, *said: str) -> Path:
+        path = self.folder / f"{len(list(self.folder.iterdir()))}-{kind}.gguf"
+        return write(path, weights, GGMLQuantizationType[kind], importance, said)
+
+    def fit(self, file: Path, quantised: Path | None = None, base: bool = True):
+        folders = self.folder / "adapter", self.folder / "base" if base else None
+        return fit(file, self.folder / "own-f16.gguf", quantised, *folders)
+
+    def compare(self, file: Path, quantised: Path | None = None):
+        own = self.folder / "own-f16.gguf"
+        added = {update.name: update for update in updates(self.folder / "adapter", own)}
+        return compare(file, own, quantised, added)
+
+
+def write(path, weights, kind, importance=None, said=()) -> Path:
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(LAYERS)
+    writer.add_head_count(HEADS)
+    for key in said:
+        writer.add_string(key, "said")
+    for name, numbers in weights.items():
+        if numbers.ndim == 1:
+            writer.add_tensor(name, numbers.astype(np.float32))
+        elif kind == GGMLQuantizationType.F16:
+            writer.add_tensor(name, numbers.astype(np.float16))
+        else:
+            writer.add_tensor(name, packed(numbers, kind, importance), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Trained:
+    made = Trained(tmp_path_factory.mktemp("trained"))
+    random, hf_base, matrices = np.random.default_rng(7), {}, {}
+    for layer in range(LAYERS):
+        made.rest[f"blk.{layer}.attn_norm.weight"] = random.random(SIZE, dtype=np.float32) + 0.5
+        for module, short in MODULES.items():
+            name, hf = f"blk.{layer}.{short}.weight", f"model.layers.{layer}.{module}"
+            weights = 0.05 * random.standard_normal((SIZE, SIZE), dtype=np.float32)
+            down, up = (random.standard_normal(s, dtype=np.float32) for s in ((RANK, SIZE), (SIZE, RANK)))
+            up *= 0.2 * 0.05 / (ALPHA / RANK * RANK**0.5)  # an update of a fifth of the weights
+            hf_base[f"{hf}.weight"] = weights
+            matrices[f"base_model.model.{hf}.lora_A.weight"] = down
+            matrices[f"base_model.model.{hf}.lora_B.weight"] = up
+            heads = HEADS if short == "attn_q" else 0
+            rounding = 0.09 * 0.05 * random.standard_normal((SIZE, SIZE), dtype=np.float32)
+            made.base[name] = permuted(weights, heads)
+            made.rounding[name] = rounding
+            made.update[name] = permuted(ALPHA / RANK * up @ down, heads)
+    for name in ("base", "adapter"):
+        (made.folder / name).mkdir()
+    save_file(hf_base, made.folder / "base" / "model.safetensors")
+    save_file(matrices, made.folder / "adapter" / "adapter_model.safetensors")
+    configure(made)
+    write(made.folder / "own-f16.gguf", made.merged(), GGMLQuantizationType.F16)
+    return made
+
+
+def configure(made: Trained, **more) -> None:
+    config = {"r": RANK, "lora_alpha": ALPHA, **more}
+    (made.folder / "adapter" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def permuted(weights, heads):
+    """Rows in llama.cpp's order of the rotary embedding: of each head, both halves interleaved."""
+    if not heads:
+        return weights
+    return weights.reshape(heads, 2, len(weights) // heads // 2, -1).swapaxes(1, 2).reshape(weights.shape)
+
+
+def wrong(findings):
+    return {finding.check: finding.stage for finding in findings if not finding.ok}
+
+
+# --- quantisations that are right -----------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plain_quantisation_is_right_by_the_yardstick_of_its_own_type(kind, trained):
+    file, other = trained.file(trained.merged(), kind), trained.file(trained.merged(), "Q4_K")
+    for quantised in (None, other):  # what our own export was quantised to is no matter
+        assert wrong(trained.compare(file, quantised)) == {}
+        strength = trained.fit(file, quantised)
+        assert strength.right, strength
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+@pytest.mark.parametrize("kind", ["Q4_K", "IQ4_XS", "Q2_K"])
+def test_a_quantisation_by_an_importance_matrix_is_right(kind, spread, trained):
+    importance = np.exp(spread * np.random.default_rng(1).standard_normal(SIZE))
+    for said in ((), ("quantize.imatrix.file",)):
+        file = trained.file(trained.merged(), kind, importance, *said)
+        assert wrong(trained.compare(file)) == {}
+        assert trained.fit(file).right
+
+
+@pytest.mark.parametrize("kind", ["IQ2_XXS", "IQ1_S"])
+def test_a_type_that_needs_an_importance_matrix_is_judged_by_its_peers(kind, trained):
+    weights = trained.merged()
+    file = trained.file(weights, kind, np.ones(SIZE))
+    found = trained.compare(file)
+    assert wrong(found) == {}
+    assert any("by its peers" in finding.expected for finding in found)
+    assert trained.fit(file).right
+    weights["blk.1.ffn_up.weight"] = weights["blk.1.ffn_up.weight"][::-1]
+    assert wrong(trained.compare(trained.file(weights, kind, np.ones(SIZE)))) == {
+        "blk.1.ffn_up.weight": CONVERSION
+    }
+
+
+# --- merges that are wrong ------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["F16", "Q4_K", "IQ4_XS", "Q3_K"])
+@pytest.mark.parametrize("factor", [0.0, 0.8, 0.9, 1.1, 1.2, 2.0])
+def test_an_adapter_of_another_strength_is_the_merges_fault(factor, kind, trained):
+    strength = trained.fit(trained.file(trained.merged(adapter=factor), kind))
+    assert not strength.right, strength
+    assert strength.adapter - strength.expected[0] == pytest.approx(factor - 1, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q4_K"])
+@pytest.mark.parametrize("factor", [0.0, 0.8])
+def test_a_merge_into_another_base_than_the_trained_one_is_the_merges_fault(factor, kind, trained):
+    strength = trained.fit(trained.file(trained.merged(rounding=factor), kind))
+    assert not strength.right, strength
+    assert max(strength.off) == pytest.approx(1 - factor, abs=0.1)
+
+
+def test_one_kind_of_module_that_was_not_merged_is_the_merges_fault(trained):
+    weights = trained.merged()
+    values_only = {n: weights[n] - trained.update[n] for n in weights if "attn_v" in n}
+    found = wrong(trained.compare(trained.file(weights | values_only, "Q4_K")))
+    assert found == dict.fromkeys(values_only, MERGE)
+
+
+def test_an_update_that_was_transposed_is_the_merges_fault(trained):
+    weights = trained.merged()
+    turned = {n: weights[n] - trained.update[n] + trained.update[n].T for n in weights if "attn_out" in n}
+    assert wrong(trained.compare(trained.file(weights | turned, "Q4_K"))) == dict.fromkeys(turned, MERGE)
+
+
+def test_updates_that_went_to_the_next_layer_are_the_merges_fault(trained):
+    weights = trained.merged()
+    for name, update in trained.update.items():
+        layer = int(name.split(".")[1])
+        other = name.replace(f"blk.{layer}.", f"blk.{(layer + 1) % LAYERS}.")
+        weights[other] = weights[other] - trained.update[other] + update
+    assert not trained.fit(trained.file(weights, "Q4_K")).right
+
+
+def test_a_few_rows_that_differ_are_a_damaged_file(trained):
+    weights = trained.merged()
+    weights["blk.1.ffn_up.weight"][3] *= -1
+    assert wrong(trained.compare(trained.file(weights, "Q4_K"))) == {"blk.1.ffn_up.weight": FILE}
+
+
+def test_a_file_with_none_of_the_trained_tensors_is_one_finding(trained):
+    weights = {f"other.{name}": numbers for name, numbers in trained.merged().items()}
+    (finding,) = trained.compare(trained.file(weights, "F16"))
+    assert (finding.check, finding.ok) == ("all tensors", False)
+
+
+# --- kinds of adapters ----------------------------------------------------------------------------------
+def test_a_base_that_training_did_not_round_has_no_rounding_to_find(trained):
+    weights = trained.merged(rounding=0.0)
+    own = trained.folder / "unrounded-f16.gguf"
+    write(own, weights, GGMLQuantizationType.F16)
+    file = trained.file(weights, "Q4_K")
+    strength = fit(file, own, None, trained.folder / "adapter", trained.folder / "base")
+    assert strength.rounding is None
+    assert strength.right, strength
+    stronger = trained.file(trained.merged(adapter=1.1, rounding=0.0), "Q4_K")
+    assert not fit(stronger, own, None, trained.folder / "adapter", trained.folder / "base").right
+
+
+@pytest.mark.parametrize(
+    ("settings", "factor"),
+    [
+        ({"use_rslora": True}, RANK**0.5),
+        ({"lora_alpha": 2 * ALPHA}, 2.0),
+        ({"lora_alpha": 1, "alpha_pattern": {"layers.1.mlp.up_proj": 3 * ALPHA}}, 3.0),
+    ],
+)
+def test_the_scale_of_an_update_is_that_of_its_configuration(settings, factor, trained):
+    try:
+        configure(trained, **settings)
+        own = trained.folder / "own-f16.gguf"
+        found = {each.name: each.values() for each in updates(trained.folder / "adapter", own)}
+        name = "blk.1.ffn_up.weight"
+        assert np.allclose(found[name], factor * trained.update[name], atol=1e-6)
+        configure(trained, use_dora=True)
+        assert list(updates(trained.folder / "adapter", own)) == []
+        assert trained.fit(own) is None
+    finally:
+        configure(trained)
+
+
+def test_what_is_packed_is_what_is_read(trained):
+    file = trained.file(trained.merged(), "Q8_0")
+    name = "blk.0.attn_q.weight"
+    assert np.allclose(values(tensors(file)[name]), trained.merged()[name], atol=2e-3)
+    assert len(open_gguf(file).tensors) == LAYERS * (len(MODULES) + 1)

@@ -13,6 +13,7 @@ from evals.fidelity.modelfile import Judged, judge_modelfile
 from evals.metrics.base import Metric, Score, counted
 from evals.models.modelfile import read_text
 from evals.verdict import NotEvaluated
+from training.errors import SeatrialError
 from training.gguf_file import open_gguf
 from training.modelfile import chat_format, read_metadata
 from training.task import Criterion
@@ -91,7 +92,7 @@ def _of_file(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
         names, kinds = (fields.get(f"tokenizer.ggml.{what}") for what in ("tokens", "token_type"))
         pairs = zip(names.contents(), kinds.contents(), strict=False) if names and kinds else ()
         return read_metadata(path), frozenset(name for name, kind in pairs if kind == CONTROL)
-    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError):
+    except (SeatrialError, ValueError, IndexError, KeyError, OSError):
         return {}, frozenset()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from training.dataset import read_jsonl
 
 CASE_SETS = ("domain", "heldout", "regressions")
-GROUPS = ("FIDELITY", "SC-1", "SCHEMA", "EOS", "LOSS")  # what a criterion's id begins with
+GROUPS = ("FIDELITY", "SC-1", "SC-4.modelfile", "SCHEMA", "EOS", "LOSS")  # what a criterion's id begins with
 
 
 def write_small_task(source: Path, out: Path) -> Path:

@@ -94,10 +94,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
     try:
         written = read_modelfile(text)
     except RefusedModelfile as error:
-        refused = Finding(
-            "Modelfile: read by Ollama", RUNTIME, "a Modelfile that it accepts", str(error), False
-        )
-        return Judgement([refused])
+        return Judgement([refused(str(error))])
     known = chat_format(judged.template)
     about_template, unsure = _template(written.template, known)
     findings = [
@@ -113,6 +110,11 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         *_stops(written.parameters.get("stop", []), known, judged.control_tokens),
     ]
     return Judgement(findings, unsure)
+
+
+def refused(why: str) -> Finding:
+    """The finding on a Modelfile that Ollama makes no model of."""
+    return Finding("Modelfile: read by Ollama", RUNTIME, "a Modelfile that it accepts", why, False)
 
 
 def _source(written: Modelfile, judged: Judged) -> Finding:

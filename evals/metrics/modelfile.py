@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.evidence import Evidence
 from evals.fidelity.metadata import Finding
-from evals.fidelity.modelfile import Judged, judge_modelfile
+from evals.fidelity.modelfile import Judged, judge_modelfile, refused
 from evals.metrics.base import Metric, Score, counted
 from evals.models.modelfile import read_text
 from evals.verdict import NotEvaluated
@@ -44,11 +44,15 @@ def _modelfile(evidence: Evidence, criterion: Criterion, model: str) -> list[Sco
 
 
 def _rendered(evidence: Evidence, why: str) -> list[Finding]:
+    from evals.models.ollama import OllamaRefuses
+
     try:
         evidence.model("ollama")  # says why there is none
         return evidence.chain.served_prompts()
     except NotEvaluated as missing:
         raise NotEvaluated(f"{why}: {missing}") from None
+    except OllamaRefuses as error:  # such as a TEMPLATE that is no Go template
+        return [refused(error.problem)]
 
 
 def _score(finding: Finding, note: str) -> Score:
@@ -86,14 +90,14 @@ def _judged(evidence: Evidence) -> Judged:
 
 @cache
 def _of_file(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
-    """Metadata and control tokens; nothing of a file that cannot be read, which other criteria tell."""
+    """Metadata and control tokens."""
     try:
         fields = open_gguf(path).fields
         names, kinds = (fields.get(f"tokenizer.ggml.{what}") for what in ("tokens", "token_type"))
         pairs = zip(names.contents(), kinds.contents(), strict=False) if names and kinds else ()
         return read_metadata(path), frozenset(name for name, kind in pairs if kind == CONTROL)
-    except (SeatrialError, ValueError, IndexError, KeyError, OSError):
-        return {}, frozenset()
+    except (SeatrialError, ValueError, IndexError, KeyError, OSError) as error:
+        raise NotEvaluated(f"the file's header cannot be read, so its format is not known: {error}") from None
 
 
 def _trained_template(folder: Path) -> str | None:

@@ -26,6 +26,10 @@ ANSWER_SECONDS = 120.0  # after which an answer is cut; one of the example takes
 GONE = (httpx.HTTPError, ConnectionError)  # what the client raises when a server does not answer
 
 
+class OllamaRefuses(SeatrialError):
+    """The server takes the file or its Modelfile for wrong, and has said why."""
+
+
 def available() -> tuple[str | None, str]:
     """The version of the Ollama that would answer, or None and why there is none; within some seconds."""
     server, reason = find()
@@ -109,8 +113,10 @@ class OllamaModel:
         try:
             yield
         except ResponseError as error:
-            hint = last_lines(log) if error.status_code >= 500 else ""  # 4xx: it refuses, and has said why
-            raise SeatrialError(f"Ollama {what}: {error.error}", where=self.path, hint=hint) from None
+            if error.status_code < 500:
+                raise OllamaRefuses(f"Ollama {what}: {error.error}", where=self.path) from None
+            problem = f"Ollama {what}: {error.error}"
+            raise SeatrialError(problem, where=self.path, hint=last_lines(log)) from None
         except GONE as error:
             problem = f"Ollama {what}: {error or type(error).__name__}"
             raise SeatrialError(problem, where=self.path, hint=last_lines(log)) from None

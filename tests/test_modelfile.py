@@ -313,7 +313,7 @@ def test_a_parameter_named_like_an_instruction_is_that_instruction():
         ("FROM x\nPARAMETER seed 1.5", r"invalid int value \[1.5\]"),
         ("FROM x\nPARAMETER top_p much", r"invalid float value \[much\]"),
         ("FROM x\nPARAMETER top_p 1e39", r"invalid float value \[1e39\]"),
-        ("FROM x\nPARAMETER top_p nan", r"invalid float value \[nan\]"),
+        ("FROM x\nPARAMETER top_p nan", "json: unsupported value: NaN"),
         ("FROM x\nPARAMETER use_mmap yes", r"invalid bool value \[yes\]"),
         ("FROM x\nHEAD y", r"\(line 2\): command must be one of \"from\""),
         ("FROM x\r\nHEAD y", r"\(line 3\): command must be one of"),
@@ -521,6 +521,12 @@ def test_every_parameter_that_ollama_knows_is_judged_or_harmless_with_a_reason(g
     }
     assert set(KINDS) == told | {"typical_p", "stop"} | set(HARMLESS)
     assert set(IGNORED) == set(DEPRECATED)
+
+
+def test_an_architecture_that_ollama_renders_by_itself_is_left_to_a_server(good, wrong):
+    assert wrong(good, architecture="nemotron_h") == [
+        "Ollama renders prompts of nemotron_h by code of its own, so it must be asked"
+    ]
 
 
 def test_a_format_that_is_not_known_is_left_to_a_server_and_all_else_is_judged(good, wrong):

@@ -195,3 +195,30 @@ def test_the_trained_template_counts_more_than_the_file_s_own(tmp_path):
     evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, export, {})
     found = judge(CRITERION, evidence)
     assert (found.status, found.stages) == (FAIL, ["template"])
+
+
+# --- through the gate, as a user gives it ---------------------------------------------------------------
+GIVEN = {
+    "as it should be": (lambda text: text.encode(), "PASS", ""),
+    "UTF-16": (lambda text: text.encode("utf-16"), "PASS", ""),
+    "a boolean": (lambda text: f"{text}PARAMETER use_mmap true\n".encode(), "PASS", ""),
+    "another file": (lambda text: text.replace("./lamp", "./lamb").encode(), "FAIL", "./lamb.gguf"),
+    "no text at all": (lambda text: bytes(range(256)), "FAIL", "command must be one of"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_given_modelfile_is_judged_with_the_file_alone(gate, tmp_path, name):
+    change, status, said = GIVEN[name]
+    file = taken_in(tmp_path / "given").path / "lamp.gguf"
+    path = tmp_path / "Modelfile"
+    path.write_bytes(change((file.parent / "Modelfile").read_text(encoding="utf-8")))
+    run = gate(
+        *(f"--gguf={file}", f"--modelfile={path}", "-k", "modelfile"),
+        fault="",
+        task=GOLDEN,
+        modules=("evals/test_sc4_export.py",),
+    )
+    verdict = run.verdicts["SC-4.modelfile"]
+    assert verdict["status"] == status, run.output
+    assert said in "".join(miss["actual"] for miss in verdict["misses"])

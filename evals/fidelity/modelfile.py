@@ -56,6 +56,9 @@ IGNORED: Mapping[str, tuple[str, ...] | None] = {
     "mirostat": ("0",),
     "vocab_only": ("false", "False", "FALSE", "f", "F", "0"),
 }
+# Architectures for which Ollama 0.24 renders prompts by code of its own, whatever TEMPLATE says
+# (createModel, server/create.go).
+RENDERED_BY_OLLAMA = ("gemma4", "laguna", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni")
 TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>")
 
 
@@ -69,6 +72,7 @@ class Judged:
         folder: where the Modelfile lies, from which FROM is resolved.
         template: the chat template (Jinja) that the model was trained with, else the file's own.
         control_tokens: what never stands in an answer's text.
+        architecture: the file's, such as ``llama``.
     """
 
     system: str
@@ -79,6 +83,7 @@ class Judged:
     folder: Path
     template: str
     control_tokens: frozenset[str] = frozenset()
+    architecture: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         return Judgement([refused(str(error))])
     known = chat_format(judged.template)
     about_template, unsure = _template(written.template, known)
+    if judged.architecture in RENDERED_BY_OLLAMA:
+        unsure = f"Ollama renders prompts of {judged.architecture} by code of its own, so it must be asked"
     findings = [
         _source(written, judged),
         _nothing("ADAPTER", RUNTIME, written.adapters, "other weights than the file's answer"),

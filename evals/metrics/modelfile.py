@@ -73,7 +73,8 @@ def _judged(evidence: Evidence) -> Judged:
     export, task = evidence.export, evidence.task
     assert export.shipped and export.shipped_file
     metadata, control_tokens = _of_file(export.shipped_file)
-    trained_for = metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    architecture = str(metadata.get("general.architecture"))
+    trained_for = metadata.get(f"{architecture}.context_length")
     contexts = [task.decoding.context, *([trained_for] if isinstance(trained_for, int) else [])]
     template = _trained_template(export.merged.path) if export.merged else None
     return Judged(
@@ -85,6 +86,7 @@ def _judged(evidence: Evidence) -> Judged:
         folder=export.modelfile_folder or export.shipped.path,
         template=template or str(metadata.get("tokenizer.chat_template") or ""),
         control_tokens=control_tokens,
+        architecture=architecture,
     )
 
 

@@ -22,6 +22,7 @@ DECIMAL = re.compile(rf"[+-]?(?:{DIGITS}\.?(?:{DIGITS})?|\.{DIGITS})(?:[eE][+-]?
 HEXADECIMAL = re.compile(
     r"[+-]?0[xX](?:_?[0-9a-fA-F])*\.?[0-9a-fA-F]*(?:_?[0-9a-fA-F])*[pP][+-]?[0-9](?:_?[0-9])*"
 )
+SPECIAL = re.compile(r"(?P<sign>[+-]?)(?P<infinity>inf(?:inity)?)|nan", re.IGNORECASE)
 
 
 class InvalidValue(Exception):
@@ -56,7 +57,9 @@ def _float(text: str) -> float:
             return _single(float.fromhex(text.replace("_", "")))
     except (OverflowError, ValueError):
         pass
-    # Go reads 'NaN' and 'Inf' as numbers, too, but no request can carry them.
+    if special := SPECIAL.fullmatch(text):  # Go reads them as numbers, and then no request can carry them
+        number = f"{special['sign'] or '+'}Inf" if special["infinity"] else "NaN"
+        raise InvalidValue(f"json: unsupported value: {number}")
     raise InvalidValue(f"invalid float value [{text}]")
 
 

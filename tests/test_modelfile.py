@@ -523,6 +523,16 @@ def test_every_parameter_that_ollama_knows_is_judged_or_harmless_with_a_reason(g
     assert set(IGNORED) == set(DEPRECATED)
 
 
+def test_a_system_prompt_that_no_modelfile_can_hold_is_told_with_what_ollama_drops(chatml_gguf):
+    system = "Réponds\u00a0: oui\u202f!"
+    text = modelfile(chatml_gguf, system, DECODING)[0]
+    (finding,) = [
+        f for f in judge_modelfile(text, judged_by(chatml_gguf, system=system)).findings if not f.ok
+    ]
+    assert (finding.check, finding.stage) == ("Modelfile: SYSTEM", "template")
+    assert finding.found == "Réponds: oui! (Ollama drops U+00A0, U+202F: no Modelfile can hold it)"
+
+
 def test_an_architecture_that_ollama_renders_by_itself_is_left_to_a_server(good, wrong):
     assert wrong(good, architecture="nemotron_h") == [
         "Ollama renders prompts of nemotron_h by code of its own, so it must be asked"

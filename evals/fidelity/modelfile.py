@@ -15,7 +15,7 @@ from typing import Any
 
 from evals.fidelity.metadata import Finding
 from evals.fidelity.stages import RUNTIME, TEMPLATE
-from evals.models.modelfile import Modelfile, RefusedModelfile, read_modelfile
+from evals.models.modelfile import Modelfile, RefusedModelfile, printed, read_modelfile
 from evals.models.modelfile_source import serves
 from evals.verdict import shorten
 from training.modelfile import ChatFormat, chat_format
@@ -111,7 +111,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         _nothing("RENDERER", TEMPLATE, written.renderer and [written.renderer]),
         _nothing("PARSER", RUNTIME, written.parser and [written.parser]),
         *about_template,
-        _equal("SYSTEM", TEMPLATE, judged.system, written.system),
+        _system(written.system, judged.system),
         *_parameters(written.parameters, judged),
         *_ignored(written.ignored),
         *_stops(written.parameters.get("stop", []), known, judged.control_tokens),
@@ -135,8 +135,12 @@ def _nothing(instruction: str, stage: str, said: Sequence[str], why: str = "") -
     return Finding(f"Modelfile: {instruction}", stage, expected, shorten("; ".join(said) or "none"), not said)
 
 
-def _equal(what: str, stage: str, expected: str, found: str) -> Finding:
-    return Finding(f"Modelfile: {what}", stage, expected or "none", found or "none", expected == found)
+def _system(written: str, expected: str) -> Finding:
+    found = written or "none"
+    if written != expected and written == printed(expected):
+        dropped = sorted({f"U+{ord(char):04X}" for char in expected if char not in printed(char)})
+        found += f" (Ollama drops {', '.join(dropped)}: no Modelfile can hold it)"
+    return Finding("Modelfile: SYSTEM", TEMPLATE, expected or "none", found, written == expected)
 
 
 # --- TEMPLATE and stop strings ---------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class _Reader:
         start = self.place
         self.place += 1  # whatever it is: a first character that does not print is dropped
         self._letters("")
-        name = _printed(self.text[start : self.place])
+        name = printed(self.text[start : self.place])
         if self.place == len(self.text):
             raise RefusedModelfile("unexpected EOF")
         if self.text[self.place] not in BLANKS or name.lower() not in INSTRUCTIONS:
@@ -238,7 +238,7 @@ class _Reader:
         line = _LINE.match(self.text, self.place)
         assert line
         self.place = line.end()
-        return _printed(line[0])
+        return printed(line[0])
 
     def _refuse(self, problem: str, place: int) -> NoReturn:
         read = self.text[:place]  # Ollama counts a line's end when it has read it, and CR LF as two
@@ -252,7 +252,7 @@ def _closed(quotes: str, first: str, last: str, alone: bool) -> bool:
     return last.rstrip().endswith(quotes)
 
 
-def _printed(text: str) -> str:
+def printed(text: str) -> str:
     """What Ollama keeps of a text: characters that print, blanks and line ends."""
     if text.isprintable():
         return text

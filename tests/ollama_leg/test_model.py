@@ -13,7 +13,7 @@ import pytest
 
 from evals.models import EOS, ERROR, LENGTH, ollama
 from evals.models.modelfile import RefusedModelfile
-from evals.models.ollama import OllamaModel, available
+from evals.models.ollama import OllamaModel, OllamaRefuses, available
 from tests.ollama_leg.stand_in import ask
 from training import base
 from training.errors import SeatrialError
@@ -206,7 +206,29 @@ def test_the_real_ollama_renders_and_answers_with_our_template(real, log):
     assert "Paris" in paris.text
     assert "<|im_end|>" not in paris.text
     assert (cut.stop_reason, cut.completion_tokens) == (LENGTH, 12)
+    assert "it was cut" in cut.error
+    (served,) = real.generate(ask("Write a long story about a ship."), 500, log)
+    assert (served.stop_reason, served.completion_tokens, served.error) == (LENGTH, 32, "")  # the Modelfile's
     assert not list(log.parent.glob("ollama-*"))
+
+
+@needs_ollama
+def test_the_real_ollama_serves_what_else_the_modelfile_says(real, log):
+    text = real.identity["modelfile"] + "MESSAGE user a: b\nMESSAGE assistant c\nPARAMETER num_predict 3\n"
+    served = OllamaModel("ollama", real.path, real.sha256, text, real.version)
+    (prompt,) = served.render([ask("hello")[0].messages], log)
+    opening = "<|im_start|>user\na: b<|im_end|>\n<|im_start|>assistant\nc<|im_end|>\n"
+    assert f"{opening}<|im_start|>user\nhello<|im_end|>\n" in prompt
+    (answer,) = served.generate(ask("Write a long story about a ship."), 500, log)
+    assert (answer.stop_reason, answer.completion_tokens) == (LENGTH, 3)
+
+
+@needs_ollama
+def test_the_real_ollama_refuses_a_template_that_is_none(real, log):
+    text = real.identity["modelfile"] + "TEMPLATE {{ .Prompt\n"
+    served = OllamaModel("ollama", real.path, real.sha256, text, real.version)
+    with pytest.raises(OllamaRefuses, match="could not create a model from this file and its Modelfile"):
+        served.render([ask("hello")[0].messages], log)
 
 
 @needs_ollama

@@ -185,6 +185,8 @@ def _notes(scores: Sequence[Score]) -> list[str]:
     sources = [score.note for score in scores if score.note]
     if not sources:
         return []
+    if told := [note for note in dict.fromkeys(sources) if note not in ("human", "rubric")]:
+        return told
     human = sources.count("human")
     if not human:
         return ["rated by the automatic rubric; no person has rated these answers"]

@@ -16,6 +16,7 @@ class Export:
 
     ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own
     quantisation of it to the type that the shipped file is labelled with: what the file should be.
+    ``modelfile`` is the Modelfile that was given, None for one that was written here.
     ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
     """
 
@@ -28,6 +29,7 @@ class Export:
     files: Mapping[str, Artifact] = field(default_factory=dict)
     chain: tuple[Artifact, ...] = ()
     recipe: Recipe | None = None
+    modelfile: Path | None = None
 
     @property
     def shipped_file(self) -> Path | None:
@@ -36,6 +38,13 @@ class Export:
             return None
         names: Iterable[str] = self.shipped.manifest["files"]
         return self.shipped.path / next(name for name in names if name.endswith(".gguf"))
+
+    @property
+    def modelfile_folder(self) -> Path | None:
+        """Where the Modelfile lies, from which its FROM is resolved."""
+        if self.modelfile is not None:
+            return self.modelfile.parent
+        return self.shipped.path if self.shipped else None
 
     @property
     def shipped_sha256(self) -> str | None:

@@ -137,7 +137,7 @@ def take_in_file(gguf: Path, modelfile_text: str) -> Step:
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         _link(gguf, out / gguf.name)
-        (out / "Modelfile").write_text(modelfile_text, encoding="utf-8")
+        (out / "Modelfile").write_bytes(modelfile_text.encode("utf-8"))  # line ends as they are
         return {}
 
     params = {"name": gguf.name, "modelfile": modelfile_text}

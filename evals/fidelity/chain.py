@@ -17,8 +17,7 @@ from evals.cases import Case
 from evals.export import Export
 from evals.fidelity import metadata, prompts, weights
 from evals.fidelity.findings import Finding
-from evals.fidelity.modelfile import modelfile_findings
-from evals.fidelity.runtime import in_runtime, rendered_in_ollama
+from evals.fidelity.runtime import in_runtime, rendered_in_llama_cpp, rendered_in_ollama
 from evals.fidelity.stages import FILE, MERGE
 from evals.fidelity.strength import Strength
 from evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
@@ -136,17 +135,9 @@ class Chain:
             return path if self.export.shipped_sha256 in _digests(artifact) else _gguf(artifact)
 
         tokenizer = self.trained().read_json("text.json")["tokenizer"]
-        text = (shipped.path / "Modelfile").read_text(encoding="utf-8")
-        return [
-            *metadata.compare(
-                path,
-                self.export.merged.path,
-                tokenizer,
-                read(f16),
-                read(reference) if reference else None,
-            ),
-            *modelfile_findings(text, tokenizer["template"] or "", self.task.prompts.system),
-        ]
+        return metadata.compare(
+            path, self.export.merged.path, tokenizer, read(f16), read(reference) if reference else None
+        )
 
     def weights(self) -> tuple[list[Finding], Strength | None, Artifact | None]:
         """The shipped file's tensors, and how strongly the adapter is in them."""
@@ -179,7 +170,7 @@ class Chain:
     def rendered(self, model: str = SHIPPED) -> list[Finding]:
         """Prompts: trained template against the shipped file's own, or that of its Modelfile in Ollama."""
         if model == OLLAMA:
-            return self._rendered_by_ollama()
+            return self._rendered_by_ollama(self.trained().read_json("text.json")["rendered"])
         outcome = self.trained().read_json("text.json")
         seen = self.in_runtime(model).read_json("inspect.json")
         return prompts.prompt_findings(outcome["rendered"], seen["rendered"], self.asked.conversations)
@@ -196,19 +187,32 @@ class Chain:
                 return tuple(found)
         return (otherwise,)
 
-    def _rendered_by_ollama(self) -> list[Finding]:
-        """Ollama puts the Modelfile's system prompt before a conversation without one, so it is compared
-        with the same conversation and that prompt; a Modelfile without one shows as a difference."""
+    def served_prompts(self) -> list[Finding]:
+        """Prompts: what Ollama makes of the Modelfile against the trained template or, where no trained model
+        is here, the file's own."""
+        if self.export.merged is not None:
+            return self.rendered(OLLAMA)
+        model = cast(LlamaCppModel, self.models[SHIPPED])
+        artifact = self.store.build(rendered_in_llama_cpp(model, self.asked.conversations))
+        return self._rendered_by_ollama(artifact.read_json("rendered.json"))
+
+    def _rendered_by_ollama(self, rendered: Sequence[str | None]) -> list[Finding]:
+        """Against ``rendered``, what the model's template makes of each conversation; None: it refuses it.
+
+        Ollama puts the Modelfile's system prompt before a conversation without one, so it is compared with
+        the same conversation and that prompt; a Modelfile without one shows as a difference."""
         model = self.models.get(OLLAMA)
         if model is None:
             raise NotEvaluated("no Ollama in this run")
+        expected = dict(zip(map(_spoken, self.asked.conversations), rendered, strict=True))
         asked = [
             messages
             for messages in self.asked.conversations
-            if messages[0]["role"] == "system" or not self.task.prompts.system
+            if (messages[0]["role"] == "system" or not self.task.prompts.system)
+            and expected[_spoken(messages)]
         ]
-        outcome = self.trained().read_json("text.json")
-        expected = dict(zip(map(_spoken, self.asked.conversations), outcome["rendered"], strict=True))
+        if not asked:
+            raise NotEvaluated("the model's own template renders no conversation that could be compared")
         opening = {"role": "system", "content": self.task.prompts.system}
         sent = [list(m[1:]) if dict(m[0]) == opening and len(m) > 1 else list(m) for m in asked]
         artifact = self.store.build(rendered_in_ollama(cast("OllamaModel", model), sent))

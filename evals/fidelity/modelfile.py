@@ -1,39 +1,213 @@
-"""The Modelfile beside the shipped file: what can be told of it without a server that reads it.
+"""The Modelfile that ships with the file: every instruction in it against the settings that were judged.
 
-A template of another wording may render the same prompts, so only what no right one lacks is looked for; that
-the prompts are right is for ``FIDELITY.prompt.ollama``, where a server renders them.
+What is served is file *and* Modelfile. So each instruction and parameter must leave the judged answers as
+they are: it says what was judged, or it is on a list of those that change nothing, with the reason. Whatever
+is on no list is a finding. Where the Modelfile is silent, Ollama's default is what it says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from evals.fidelity.metadata import Finding
-from evals.fidelity.stages import TEMPLATE
-from evals.models.modelfile import read_modelfile
-from training.modelfile import chat_format
+from evals.fidelity.stages import RUNTIME, TEMPLATE
+from evals.models.modelfile import Modelfile, RefusedModelfile, printed, read_modelfile
+from evals.models.modelfile_source import serves
+from evals.verdict import shorten
+from training.modelfile import ChatFormat, chat_format
+
+# What Ollama 0.24 does where a Modelfile says nothing (DefaultOptions, api/types.go).
+DEFAULTS: Mapping[str, Any] = {
+    "temperature": 0.8,
+    "num_predict": -1,
+    "num_ctx": 4096,  # at least: a machine with much GPU memory takes more
+    "repeat_penalty": 1.1,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "typical_p": 1.0,
+}
+# Parameters that leave greedy answers as they are, with the reason. All others are compared.
+HARMLESS: Mapping[str, str] = {
+    "top_k": "greedy decoding takes the likeliest token, which top_k never removes",
+    "top_p": "greedy decoding takes the likeliest token, which top_p never removes",
+    "min_p": "greedy decoding takes the likeliest token, which min_p never removes",
+    "seed": "greedy decoding draws no random numbers",
+    "repeat_last_n": "how far penalties look back; that there are none is a check of its own",
+    "num_keep": "what is kept where a conversation outgrows num_ctx, which no judged one does",
+    "num_batch": "how many tokens of a prompt are read at once",
+    "num_gpu": "where layers are computed",
+    "main_gpu": "where layers are computed",
+    "num_thread": "how many threads compute",
+    "use_mmap": "how the file is read",
+}
+# Parameters that Ollama 0.24 ignores and older ones obeyed: values that changed nothing there, None for any.
+IGNORED: Mapping[str, tuple[str, ...] | None] = {
+    "low_vram": None,
+    "f16_kv": None,
+    "logits_all": None,
+    "use_mlock": None,
+    "penalize_newline": None,  # matters with a penalty only
+    "mirostat_tau": None,  # matters with mirostat only
+    "mirostat_eta": None,
+    "mirostat": ("0",),
+    "vocab_only": ("false", "False", "FALSE", "f", "F", "0"),
+}
+# Architectures for which Ollama 0.24 renders prompts by code of its own, whatever TEMPLATE says
+# (createModel, server/create.go).
+RENDERED_BY_OLLAMA = ("gemma4", "laguna", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni")
+TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>")
 
 
-def modelfile_findings(text: str, jinja_template: str, system: str) -> list[Finding]:
-    """One finding on each control token of the template, each stop string, and the system prompt.
+@dataclass(frozen=True)
+class Judged:
+    """What the answers under judgement were made with.
 
-    None for a chat format that is not known here (see ``training/modelfile.py``).
+    Args:
+        system: the task's system prompt; ``max_tokens`` and ``context`` its decoding settings.
+        file: the GGUF file; ``sha256`` its digest.
+        folder: where the Modelfile lies, from which FROM is resolved.
+        template: the chat template (Jinja) that the model was trained with, else the file's own.
+        control_tokens: what never stands in an answer's text.
+        architecture: the file's, such as ``llama``.
     """
-    known = chat_format(jinja_template)
-    if known is None:
-        return []
-    written = read_modelfile(text)
-    template, stops = written["template"] or "", written["parameters"].get("stop", [])
-    tokens = dict.fromkeys(re.findall(r"<\|[a-z_]+\|>", known.template))
+
+    system: str
+    max_tokens: int
+    context: int
+    file: Path
+    sha256: str
+    folder: Path
+    template: str
+    control_tokens: frozenset[str] = frozenset()
+    architecture: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``findings``, and in ``unsure`` what only a server that renders the Modelfile's TEMPLATE can tell."""
+
+    findings: Sequence[Finding]
+    unsure: str = ""
+
+
+def judge_modelfile(text: str, judged: Judged) -> Judgement:
+    """Every instruction of a Modelfile, right and wrong ones; one that Ollama refuses is a finding, too."""
+    try:
+        written = read_modelfile(text)
+    except RefusedModelfile as error:
+        return Judgement([refused(str(error))])
+    known = chat_format(judged.template)
+    about_template, unsure = _template(written.template, known)
+    if judged.architecture in RENDERED_BY_OLLAMA:
+        unsure = f"Ollama renders prompts of {judged.architecture} by code of its own, so it must be asked"
     findings = [
-        _has(f"Modelfile: {token} in TEMPLATE", token, token in template, template) for token in tokens
+        _source(written, judged),
+        _nothing("ADAPTER", RUNTIME, written.adapters, "other weights than the file's answer"),
+        _nothing("MESSAGE", RUNTIME, [f"{m['role']}: {m['content']}" for m in written.messages]),
+        _nothing("RENDERER", TEMPLATE, written.renderer and [written.renderer]),
+        _nothing("PARSER", RUNTIME, written.parser and [written.parser]),
+        *about_template,
+        _system(written.system, judged.system),
+        *_parameters(written.parameters, judged),
+        *_ignored(written.ignored),
+        *_stops(written.parameters.get("stop", []), known, judged.control_tokens),
     ]
-    findings += [
-        _has("Modelfile: PARAMETER stop", stop, stop in stops, ", ".join(stops)) for stop in known.stop
-    ]
-    found = written["system"] or ""
-    return [*findings, _has("Modelfile: SYSTEM", system, found == system, found)]
+    return Judgement(findings, unsure)
 
 
-def _has(check: str, expected: str, right: bool, found: str) -> Finding:
-    return Finding(check, TEMPLATE, expected, expected if right else found or "nothing", right)
+def refused(why: str) -> Finding:
+    """The finding on a Modelfile that Ollama makes no model of."""
+    return Finding("Modelfile: read by Ollama", RUNTIME, "a Modelfile that it accepts", why, False)
+
+
+def _source(written: Modelfile, judged: Judged) -> Finding:
+    right = serves(written.sources, judged.file, judged.sha256, judged.folder)
+    return Finding("Modelfile: FROM", RUNTIME, f"./{judged.file.name}", "; ".join(written.sources), right)
+
+
+def _nothing(instruction: str, stage: str, said: Sequence[str], why: str = "") -> Finding:
+    """An instruction that the judged answers were made without."""
+    expected = "none" + (f": {why}" if why and said else "")
+    return Finding(f"Modelfile: {instruction}", stage, expected, shorten("; ".join(said) or "none"), not said)
+
+
+def _system(written: str, expected: str) -> Finding:
+    found = written or "none"
+    if written != expected and written == printed(expected):
+        dropped = sorted({f"U+{ord(char):04X}" for char in expected if char not in printed(char)})
+        found += f" (Ollama drops {', '.join(dropped)}: no Modelfile can hold it)"
+    return Finding("Modelfile: SYSTEM", TEMPLATE, expected or "none", found, written == expected)
+
+
+# --- TEMPLATE and stop strings ---------------------------------------------------------------------------
+def _template(written: str, known: ChatFormat | None) -> tuple[list[Finding], str]:
+    """What can be told without a server. Another wording may render the same prompts, so only what no right
+    one lacks is looked for; whether its prompts are right, only a server that renders them can say."""
+    if not written:
+        guessed = "none: Ollama guesses one, or sends the question without a chat format"
+        return [Finding("Modelfile: TEMPLATE", TEMPLATE, "the model's chat format", guessed, False)], ""
+    if known is None:
+        return [], "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
+    if _words(written) == _words(known.template):
+        return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], ""
+    findings = [
+        Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
+        for token in dict.fromkeys(TURN_TOKEN.findall(known.template))
+    ]
+    return findings, f"the TEMPLATE is another than the one known for {known.name}, so Ollama must render it"
+
+
+def _words(template: str) -> str:
+    """A Go template with the blanks inside its actions made one; those at a trim marker stay."""
+    return re.sub(r"\{\{(?!-)\s*([^{}]*?)\s*(?<!-)\}\}", r"{{ \1 }}", template)
+
+
+def _stops(
+    stops: Sequence[str], known: ChatFormat | None, control_tokens: frozenset[str]
+) -> Iterator[Finding]:
+    for stop in known.stop if known else ():
+        found = ", ".join(stops) or "none"
+        yield Finding(
+            "Modelfile: PARAMETER stop", TEMPLATE, stop, stop if stop in stops else found, stop in stops
+        )
+    harmless = {*control_tokens, *(known.stop if known else ())}
+    for stop in dict.fromkeys(stops):
+        if stop not in harmless:
+            expected = "only tokens that no answer's text holds: others cut answers"
+            yield Finding("Modelfile: PARAMETER stop", RUNTIME, expected, repr(stop), False)
+
+
+# --- PARAMETER -------------------------------------------------------------------------------------------
+def _parameters(said: Mapping[str, Any], judged: Judged) -> Iterator[Finding]:
+    wanted = {
+        "temperature": 0,
+        "num_predict": judged.max_tokens,
+        "num_ctx": judged.context,
+        "repeat_penalty": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "typical_p": 1,
+    }
+    for name, expected in wanted.items():
+        value = said.get(name, DEFAULTS[name])
+        # More context than was judged with cuts nothing that was judged.
+        right = value >= expected if name == "num_ctx" else value == expected
+        found = str(value) if name in said else f"none: Ollama uses {value}"
+        least = "at least " if name == "num_ctx" else ""
+        yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, f"{least}{expected}", found, right)
+    for name, value in said.items():
+        if name not in wanted and name != "stop":
+            why = HARMLESS.get(name, "none: what it does to answers is not known here")
+            yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, why, str(value), name in HARMLESS)
+
+
+def _ignored(said: Mapping[str, str]) -> Iterator[Finding]:
+    for name, value in said.items():
+        neutral = IGNORED.get(name, ())
+        right = neutral is None or value in neutral
+        expected = "anything: Ollama ignores it" if right else "none: older Ollama than 0.24 obeys it"
+        yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, expected, value, right)

@@ -37,6 +37,20 @@ def in_runtime(model: LlamaCppModel, truth: Artifact, asked: Asked, inspect: boo
     return Step("fidelity", 3, params, {"trained": truth.digest}, build, title=f"fidelity of {model.name}")
 
 
+def rendered_in_llama_cpp(model: LlamaCppModel, conversations: Sequence[Sequence[Message]]) -> Step:
+    """The step whose ``rendered.json`` holds the prompts that the file's own template makes of conversations,
+    None where it refuses one."""
+    spoken = [[dict(message) for message in messages] for messages in conversations]
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        log = out.parent.parent / "logs" / f"prompts-{out.name}.log"
+        _write(out / "rendered.json", model.inspect([], spoken, log)["rendered"])
+        return {"conversations": len(spoken)}
+
+    params = {"conversations": spoken, "model": dict(model.identity)}
+    return Step("file-prompts", 1, params, {}, build, title=f"prompts rendered by {model.name}")
+
+
 def rendered_in_ollama(model: OllamaModel, conversations: Sequence[Sequence[Message]]) -> Step:
     """The step whose ``rendered.json`` holds the prompts that Ollama makes of conversations."""
     spoken = [[dict(message) for message in messages] for messages in conversations]

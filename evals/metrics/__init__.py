@@ -34,6 +34,7 @@ from evals.metrics.latency import (
     peak_memory,
     tokens_per_second,
 )
+from evals.metrics.modelfile import modelfile_parity
 from evals.metrics.operation import operation_accuracy
 from evals.metrics.perplexity import perplexity
 from evals.metrics.rating import response_rating
@@ -63,6 +64,7 @@ METRICS: dict[str, Metric] = {
         digests_match,
         ollama_answers,
         training_minutes,
+        modelfile_parity,
         metadata_parity,
         weights_parity,
         adapter_strength_error,

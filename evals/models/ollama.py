@@ -1,11 +1,13 @@
-"""The shipped file in Ollama, through the official client.
+"""The shipped file in Ollama as it is served: created from its Modelfile, asked without any option.
 
-The model is created from the file with the project's own Modelfile and removed afterwards.
+What ``ollama create -f Modelfile`` would send is sent, all of it, and a question is sent alone: temperature,
+length and everything else are the Modelfile's. The model is removed afterwards.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +17,17 @@ import httpx
 from ollama import Client, ResponseError
 
 from evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
-from evals.models.modelfile import read_modelfile
+from evals.models.modelfile import RefusedModelfile, read_modelfile
+from evals.models.modelfile_source import hindrance
 from evals.models.ollama_server import find, last_lines, version_of
 from training.errors import SeatrialError
 
+ANSWER_SECONDS = 120.0  # after which an answer is cut; one of the example takes half a second
 GONE = (httpx.HTTPError, ConnectionError)  # what the client raises when a server does not answer
+
+
+class OllamaRefuses(SeatrialError):
+    """The server takes the file or its Modelfile for wrong, and has said why."""
 
 
 def available() -> tuple[str | None, str]:
@@ -29,27 +37,40 @@ def available() -> tuple[str | None, str]:
 
 
 class OllamaModel:
-    """A GGUF file created in Ollama from a Modelfile's template, stop strings and system prompt.
+    """A GGUF file created in Ollama from its Modelfile.
 
     Args:
         name: the model's role.
         path: the GGUF file; ``sha256`` is its digest.
         modelfile: the Modelfile's text.
         version: what :func:`available` gave; no other version may answer.
+        folder: where the Modelfile lies; beside the file, if it is not said.
+
+    Raises:
+        RefusedModelfile: Ollama takes no such Modelfile, or would answer with something else than the file.
     """
 
-    def __init__(self, name: str, path: Path, sha256: str, modelfile: str, version: str) -> None:
+    def __init__(
+        self, name: str, path: Path, sha256: str, modelfile: str, version: str, folder: Path | None = None
+    ) -> None:
         self.name, self.path, self.sha256, self.version = name, path, sha256, version
         self.settings = read_modelfile(modelfile)
+        if why := hindrance(self.settings, path, sha256, folder or path.parent):
+            raise RefusedModelfile(why)
         self.identity: Mapping[str, Any] = {
             "runtime": "ollama",
             "version": version,
             "file_sha256": sha256,
             "modelfile": modelfile,
+            "asked": "as served",
         }
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
-        """Answers in the order of ``questions``, asked one at a time."""
+        """Answers in the order of ``questions``, asked one at a time.
+
+        The Modelfile says how long an answer may be; one that outgrows ``max_tokens`` or takes longer than
+        ``ANSWER_SECONDS`` is cut here, so that a run ends.
+        """
         with self._created(log) as (client, model):
             return [_answer(client, model, question, max_tokens) for question in questions]
 
@@ -76,7 +97,8 @@ class OllamaModel:
             model = f"seatrial-{uuid.uuid4().hex[:12]}"
             with self._telling("could not create a model from this file and its Modelfile", log):
                 client.create_blob(self.path)
-                client.create(model, files={self.path.name: f"sha256:{self.sha256}"}, **self.settings)
+                files = {self.path.name: f"sha256:{self.sha256}"}
+                _post(client, "/api/create", model=model, files=files, **self.settings.request())
             try:
                 # Only loads, so that a file that cannot be loaded is one error and not one of each question.
                 with self._telling("could not load this file", log):
@@ -91,47 +113,74 @@ class OllamaModel:
         try:
             yield
         except ResponseError as error:
-            hint = last_lines(log) if error.status_code >= 500 else ""  # 4xx: it refuses, and has said why
-            raise SeatrialError(f"Ollama {what}: {error.error}", where=self.path, hint=hint) from None
+            if error.status_code < 500:
+                raise OllamaRefuses(f"Ollama {what}: {error.error}", where=self.path) from None
+            problem = f"Ollama {what}: {error.error}"
+            raise SeatrialError(problem, where=self.path, hint=last_lines(log)) from None
         except GONE as error:
             problem = f"Ollama {what}: {error or type(error).__name__}"
             raise SeatrialError(problem, where=self.path, hint=last_lines(log)) from None
 
 
 def _answer(client: Client, model: str, question: Question, max_tokens: int) -> Generation:
-    options = {"temperature": 0, "num_predict": max_tokens}
+    parts: list[str] = []
+    started = time.monotonic()
     try:
-        answer = client.chat(model, messages=[dict(m) for m in question.messages], options=options)
+        stream = client.chat(model, messages=[dict(m) for m in question.messages], stream=True)
+        with contextlib.closing(stream):  # type: ignore[type-var]  # the client's generator: ends the request
+            for part in stream:
+                parts.append(part.message.content or "")
+                if part.done:
+                    return Generation(
+                        text=encodable("".join(parts)),
+                        prompt_tokens=part.prompt_eval_count or 0,
+                        completion_tokens=part.eval_count or 0,
+                        stop_reason=EOS if part.done_reason == "stop" else LENGTH,
+                        seconds=round((part.total_duration or 0) / 1e9, 4),
+                    )
+                # A part is a token, or some that are a character or the beginning of a stop string together.
+                seconds = time.monotonic() - started
+                if len(parts) > max_tokens or seconds > ANSWER_SECONDS:
+                    return _cut(parts[:max_tokens], seconds)
     except ResponseError as error:
         return Generation(text="", stop_reason=ERROR, error=f"Ollama: {error.error}")
+    return Generation(text="", stop_reason=ERROR, error="Ollama: the answer broke off")
+
+
+def _cut(parts: Sequence[str], seconds: float) -> Generation:
     return Generation(
-        text=encodable(answer.message.content or ""),
-        prompt_tokens=answer.prompt_eval_count or 0,
-        completion_tokens=answer.eval_count or 0,
-        stop_reason=EOS if answer.done_reason == "stop" else LENGTH,
-        seconds=round((answer.total_duration or 0) / 1e9, 4),
+        text=encodable("".join(parts)),
+        completion_tokens=len(parts),
+        stop_reason=LENGTH,
+        seconds=round(seconds, 4),
+        error=f"Ollama had not ended the answer after {len(parts)} tokens and {seconds:.0f} s; it was cut",
     )
 
 
 def _rendered(client: Client, model: str, conversation: Sequence[Message]) -> str:
-    request = {
-        "model": model,
-        "messages": [dict(message) for message in conversation],
-        "stream": False,
-        "options": {"num_predict": 1},  # a server that does not know the next field would answer
-        "_debug_render_only": True,
-    }
-    # The official client's chat() has no such field; what it is built on sends any.
-    answer = client._client.post("/api/chat", json=request)
-    if answer.is_error:
-        raise ResponseError(answer.text, answer.status_code)
+    answer = _post(
+        client,
+        "/api/chat",
+        model=model,
+        messages=[dict(message) for message in conversation],
+        options={"num_predict": 1},  # a server that does not know the next field would answer
+        _debug_render_only=True,
+    )
     try:
-        return str(answer.json()["_debug_info"]["rendered_template"])
+        return str(answer["_debug_info"]["rendered_template"])
     except (ValueError, KeyError, TypeError):
         raise SeatrialError(
             "this version of Ollama does not tell the prompts that it makes",
             hint="install a newer one; 0.24 does",
         ) from None
+
+
+def _post(client: Client, path: str, **request: Any) -> Any:
+    """Ollama's answer to a request with fields that the official client's calls do not know."""
+    answer = client._client.post(path, json={**request, "stream": False})
+    if answer.is_error:
+        raise ResponseError(answer.text, answer.status_code)
+    return answer.json()
 
 
 def _remove(client: Client, model: str) -> None:

@@ -1,6 +1,7 @@
 """A stand-in that speaks Ollama's API: as a server that runs and as a binary to start."""
 
 import inspect
+import itertools
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ class Server(ThreadingHTTPServer):
     """The stand-in; ``calls`` holds what it was sent and ``models`` what it has."""
 
     def __init__(self, port=0, refuse="", renders=True):
-        self.calls, self.models, self.refuse, self.renders = [], set(), refuse, renders
+        self.calls, self.models, self.refuse, self.renders, self.cut = [], set(), refuse, renders, 0
         super().__init__(("127.0.0.1", port), Handler)
 
 
@@ -68,12 +69,29 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         if request.get("_debug_render_only") and self.server.renders:
             return self.answer(200, {"_debug_info": {"rendered_template": "rendered " + said}})
+        if said == "endless":
+            return self.stream(itertools.repeat("la "), "")
         known = {"hello": ("hi", "stop"), "long": ("la la", "length")}
         if said not in known:
             return self.answer(500, {"error": "the runner ended"})
-        content, reason = known[said]
-        message = {"role": "assistant", "content": content}
-        self.answer(200, {"message": message, "done": True, "done_reason": reason, "eval_count": 2})
+        if request.get("stream"):
+            return self.stream(*known[said])
+        message = {"role": "assistant", "content": known[said][0]}
+        self.answer(200, {"message": message, "done": True, "done_reason": known[said][1], "eval_count": 2})
+
+    def stream(self, parts, reason):
+        """One line a part, as Ollama sends an answer, until it is whole or nobody reads any more."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.end_headers()
+        last = {"done": True, "done_reason": reason, "eval_count": 2}
+        try:
+            for part in [*parts, ""] if isinstance(parts, str) else parts:
+                end = {"done": False} if part else last
+                message = {"role": "assistant", "content": part}
+                self.wfile.write(json.dumps({"message": message, **end}).encode() + b"\n")
+        except OSError:
+            self.server.cut += 1
 
     def do_DELETE(self):
         self.server.models.discard(json.loads(self.read())["model"])
@@ -104,7 +122,7 @@ class Binary:
 
     def __init__(self, folder, mode=""):
         self.path, self._notes = folder / "ollama", folder / "notes.json"
-        imports = "import json, os, signal, subprocess, sys, time\nfrom pathlib import Path\n"
+        imports = "import itertools, json, os, signal, subprocess, sys, time\nfrom pathlib import Path\n"
         imports += "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer\n"
         parts = [inspect.getsource(part) for part in (Handler, Server, serve)]
         call = f"serve({mode!r}, {str(self._notes)!r})"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.models import EOS, ERROR, LENGTH
-from evals.models.ollama import OllamaModel, available
+from evals.models import EOS, ERROR, LENGTH, ollama
+from evals.models.modelfile import RefusedModelfile
+from evals.models.ollama import OllamaModel, OllamaRefuses, available
 from tests.ollama_leg.stand_in import ask
 from training import base
 from training.errors import SeatrialError
@@ -52,11 +53,79 @@ def test_each_answer_keeps_its_stop_reason_and_an_error_is_an_answer_too(server,
     assert server.models == set()
 
 
-def test_answers_are_greedy_and_bounded(server, model, log):
+def test_a_question_is_sent_alone_so_that_it_is_answered_as_served(server, model, log):
     model.generate(ask("hello"), 17, log)
-    options = next(json.loads(body)["options"] for _, body in server.calls if b"hello" in body)
-    assert options["temperature"] == 0
-    assert options["num_predict"] == 17
+    asked = next(json.loads(body) for path, body in server.calls if path == "/api/chat" and b"hello" in body)
+    assert asked["messages"] == [{"role": "user", "content": "hello"}]
+    assert not {"options", "format", "think", "template", "system"} & {key for key in asked if asked[key]}
+
+
+def test_an_answer_that_outgrows_the_limit_is_cut_and_said_to_be(server, model, log):
+    (cut,) = model.generate(ask("endless"), 17, log)
+    assert (cut.text, cut.stop_reason, cut.completion_tokens) == ("la " * 17, LENGTH, 17)
+    assert "had not ended the answer after 17 tokens" in cut.error
+
+
+def test_an_answer_that_takes_too_long_is_cut(server, model, log, monkeypatch):
+    monkeypatch.setattr(ollama, "ANSWER_SECONDS", 0.2)
+    (cut,) = model.generate(ask("endless"), 10**9, log)
+    assert (cut.stop_reason, cut.text[:3]) == (LENGTH, "la ")
+
+
+SERVED = '''FROM m.gguf
+template """{{ .Prompt }}"""
+SYSTEM "Be
+brief."
+MESSAGE user hi: there
+MESSAGE assistant """Hello.
+You?"""
+PARAMETER temperature 1.5
+PARAMETER stop "}"
+PARAMETER stop <|im_end|>
+PARAMETER use_mmap true
+PARAMETER mirostat 2
+LICENSE one
+LICENSE two
+RENDERER qwen3-coder
+PARSER qwen3-coder
+REQUIRES 0.14.0
+'''
+
+
+def test_everything_in_the_modelfile_reaches_the_server(server, model, log):
+    served = OllamaModel("ollama", model.path, model.sha256, SERVED, "0.24.0")
+    served.generate(ask("hello"), 64, log)
+    created = json.loads(next(body for path, body in server.calls if path == "/api/create"))
+    del created["model"], created["files"], created["stream"]
+    assert created == {
+        "template": "{{ .Prompt }}",
+        "system": "Be\nbrief.",
+        "messages": [
+            {"role": "user", "content": "hi: there"},
+            {"role": "assistant", "content": "Hello.\nYou?"},
+        ],
+        "parameters": {"temperature": 1.5, "stop": ["}", "<|im_end|>"], "use_mmap": True},
+        "license": ["one", "two"],
+        "renderer": "qwen3-coder",
+        "parser": "qwen3-coder",
+        "requires": "0.14.0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("FROM other.gguf", "FROM names other.gguf, not m.gguf"),
+        ("FROM llama3.2", "FROM names llama3.2, not m.gguf"),
+        ("FROM m.gguf\nFROM m.gguf", "FROM names m.gguf, m.gguf, not m.gguf"),
+        ("FROM .", "FROM names ., not m.gguf"),
+        ("FROM m.gguf\nADAPTER lora.gguf", "ADAPTER adds lora.gguf"),
+        ("FROM m.gguf\nPARAMETER tfs_z 1", "unknown parameter 'tfs_z'"),
+    ],
+)
+def test_a_modelfile_that_serves_something_else_than_the_file_is_not_asked(model, line, why):
+    with pytest.raises(RefusedModelfile, match=why):
+        OllamaModel("ollama", model.path, model.sha256, line, "0.24.0")
 
 
 def test_a_conversation_is_rendered_as_it_is_sent(server, model, log):
@@ -137,7 +206,29 @@ def test_the_real_ollama_renders_and_answers_with_our_template(real, log):
     assert "Paris" in paris.text
     assert "<|im_end|>" not in paris.text
     assert (cut.stop_reason, cut.completion_tokens) == (LENGTH, 12)
+    assert "it was cut" in cut.error
+    (served,) = real.generate(ask("Write a long story about a ship."), 500, log)
+    assert (served.stop_reason, served.completion_tokens, served.error) == (LENGTH, 32, "")  # the Modelfile's
     assert not list(log.parent.glob("ollama-*"))
+
+
+@needs_ollama
+def test_the_real_ollama_serves_what_else_the_modelfile_says(real, log):
+    text = real.identity["modelfile"] + "MESSAGE user a: b\nMESSAGE assistant c\nPARAMETER num_predict 3\n"
+    served = OllamaModel("ollama", real.path, real.sha256, text, real.version)
+    (prompt,) = served.render([ask("hello")[0].messages], log)
+    opening = "<|im_start|>user\na: b<|im_end|>\n<|im_start|>assistant\nc<|im_end|>\n"
+    assert f"{opening}<|im_start|>user\nhello<|im_end|>\n" in prompt
+    (answer,) = served.generate(ask("Write a long story about a ship."), 500, log)
+    assert (answer.stop_reason, answer.completion_tokens) == (LENGTH, 3)
+
+
+@needs_ollama
+def test_the_real_ollama_refuses_a_template_that_is_none(real, log):
+    text = real.identity["modelfile"] + "TEMPLATE {{ .Prompt\n"
+    served = OllamaModel("ollama", real.path, real.sha256, text, real.version)
+    with pytest.raises(OllamaRefuses, match="could not create a model from this file and its Modelfile"):
+        served.render([ask("hello")[0].messages], log)
 
 
 @needs_ollama

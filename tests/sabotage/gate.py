@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tests.conftest import REPOSITORY, Run, clean_environment
@@ -23,9 +24,9 @@ def judge(artefact: Artefact, store: Path, reports: Path, *more: str) -> Run:
     """One run of the gate on ``artefact``; its report is read and stays in ``reports``."""
     command = [sys.executable, "-m", "pytest", "evals", "-m", "release", "-p", "no:cacheprovider"]
     command += [f"--task={artefact.task}", f"--store={store}", f"--report-dir={reports}"]
-    command += [f"--gguf={artefact.gguf}", f"--modelfile={artefact.modelfile}"]
+    command += [f"--gguf={artefact.gguf}", f"--modelfile={_modelfile_for(artefact, reports)}"]
     command += [f"--hf-model={artefact.hf_model}", f"--adapter={artefact.adapter}"]
-    command += [f"--base-gguf={artefact.base_gguf}", *more]
+    command += [f"--base-gguf={artefact.base_gguf}", f"--train={rows_of(artefact.task)}", *more]
     before = set(reports.glob("*/[0-9]*/results.json"))
     done = subprocess.run(
         command,
@@ -43,6 +44,21 @@ def judge(artefact: Artefact, store: Path, reports: Path, *more: str) -> Run:
     path = written.pop() if written else None
     results = json.loads(path.read_text(encoding="utf-8")) if path else {}
     return Run(done.returncode, done.stdout, path.parent if path else None, results)
+
+
+def _modelfile_for(artefact: Artefact, folder: Path) -> Path:
+    """The Modelfile, away from a file that its FROM names and that is not the one under judgement: beside the
+    good file, the good Modelfile serves the good file."""
+    beside = artefact.modelfile.parent / artefact.gguf.name
+    if not beside.exists() or beside.samefile(artefact.gguf):
+        return artefact.modelfile
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(artefact.modelfile, folder / "Modelfile"))
+
+
+def rows_of(task: Path) -> Path:
+    """The training rows that a task names."""
+    return task / tomllib.loads((task / "task.toml").read_text(encoding="utf-8"))["train"]
 
 
 def red_criteria(run: Run) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import pytest
 
 from evals.fidelity.stages import STAGES, TRAINING
 from tests.conftest import Run
+from tests.sabotage import faults_modelfile  # noqa: F401  # its entries are in the table
 from tests.sabotage.faults import FAULTS, Fault
 from tests.sabotage.gate import judge, prompt_only_says, red_criteria, store_without_evidence
 from tests.sabotage.table import Row, Table

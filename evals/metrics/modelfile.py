@@ -1,0 +1,122 @@
+"""Metric of the Modelfile: does every instruction in it leave the judged answers as they are?"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from evals.evidence import Evidence
+from evals.fidelity.metadata import Finding
+from evals.fidelity.modelfile import Judged, judge_modelfile, refused
+from evals.metrics.base import Metric, Score, counted
+from evals.models.modelfile import read_text
+from evals.verdict import NotEvaluated
+from training.errors import SeatrialError
+from training.gguf_file import open_gguf
+from training.modelfile import chat_format, read_metadata
+from training.task import Criterion
+
+CONTROL = 3  # of tokenizer.ggml.token_type: a token that no text holds
+WRITTEN_HERE = "no Modelfile was given: the one that was judged was written here; serve the file with it"
+
+
+def _modelfile(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+    export = evidence.export
+    if export.shipped is None or export.shipped_file is None:
+        raise NotEvaluated("a program was judged, not a file")
+    evidence.use(export.shipped)
+    judged = _judged(evidence)
+    note = (
+        WRITTEN_HERE if export.modelfile is None and export.shipped.manifest["step"] == "given-file" else ""
+    )
+    if note and chat_format(judged.template) is None:
+        raise NotEvaluated(
+            "no Modelfile was given, and none can be written for a chat format that is not known here: "
+            "give the one that is served with --modelfile=FILE"
+        )
+    judgement = judge_modelfile(read_text(export.shipped.path / "Modelfile"), judged)
+    findings = list(judgement.findings)
+    if judgement.unsure and all(finding.ok for finding in findings):
+        findings += _rendered(evidence, judgement.unsure)
+    return [_score(finding, note) for finding in findings]
+
+
+def _rendered(evidence: Evidence, why: str) -> list[Finding]:
+    from evals.models.ollama import OllamaRefuses
+
+    try:
+        evidence.model("ollama")  # says why there is none
+        return evidence.chain.served_prompts()
+    except NotEvaluated as missing:
+        raise NotEvaluated(f"{why}: {missing}") from None
+    except OllamaRefuses as error:  # such as a TEMPLATE that is no Go template
+        return [refused(error.problem)]
+
+
+def _score(finding: Finding, note: str) -> Score:
+    return Score(
+        case=finding.check,
+        value=float(finding.ok),
+        missed=not finding.ok,
+        reason="" if finding.ok else f"what is served is not what was judged ({finding.stage})",
+        expected=finding.expected,
+        actual=finding.found,
+        group=finding.stage,
+        stage=finding.stage,
+        note=note,
+    )
+
+
+def _judged(evidence: Evidence) -> Judged:
+    export, task = evidence.export, evidence.task
+    assert export.shipped and export.shipped_file
+    metadata, control_tokens = _of_file(export.shipped_file)
+    architecture = str(metadata.get("general.architecture"))
+    trained_for = metadata.get(f"{architecture}.context_length")
+    contexts = [task.decoding.context, *([trained_for] if isinstance(trained_for, int) else [])]
+    template = _trained_template(export.merged.path) if export.merged else None
+    return Judged(
+        system=task.prompts.system,
+        max_tokens=task.decoding.max_tokens,
+        context=min(contexts),  # no runtime gives a model more than it was trained for
+        file=export.shipped_file,
+        sha256=str(export.shipped_sha256),
+        folder=export.modelfile_folder or export.shipped.path,
+        template=template or str(metadata.get("tokenizer.chat_template") or ""),
+        control_tokens=control_tokens,
+        architecture=architecture,
+    )
+
+
+@cache
+def _of_file(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
+    """Metadata and control tokens."""
+    try:
+        fields = open_gguf(path).fields
+        names, kinds = (fields.get(f"tokenizer.ggml.{what}") for what in ("tokens", "token_type"))
+        pairs = zip(names.contents(), kinds.contents(), strict=False) if names and kinds else ()
+        return read_metadata(path), frozenset(name for name, kind in pairs if kind == CONTROL)
+    except (SeatrialError, ValueError, IndexError, KeyError, OSError) as error:
+        raise NotEvaluated(f"the file's header cannot be read, so its format is not known: {error}") from None
+
+
+def _trained_template(folder: Path) -> str | None:
+    """The chat template of a folder that transformers saved a tokenizer to."""
+    if (own := folder / "chat_template.jinja").is_file():
+        return own.read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    found = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
+    return found if isinstance(found, str) else None
+
+
+modelfile_parity = Metric(
+    "modelfile_parity",
+    "Share of the Modelfile's instructions that leave the judged answers as they are",
+    "share",
+    "higher",
+    _modelfile,
+    counted,
+    needs_cases=False,
+)

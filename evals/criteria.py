@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from evals import stats
+from evals.declared import MODELS, check_criteria
 from evals.evidence import Evidence
 from evals.fidelity.stages import ADVICE
 from evals.metrics import METRICS, Metric, Score
-from evals.stats import Comparison
+from evals.stats import Comparison, Estimate
 from evals.verdict import (
     FAIL,
     INCONCLUSIVE,
@@ -22,40 +24,10 @@ from evals.verdict import (
     Verdict,
     verdict_for,
 )
-from training.configuration import line_of
-from training.errors import SeatrialError, at
-from training.recipe import QUANTIZATIONS
-from training.task import SHIPPED, Criterion, Task
+from training.task import SHIPPED, Criterion
 
-MODELS = ("shipped", "base", "prompted_base", "adapter", "merged", *QUANTIZATIONS, "ollama")
-
-
-def check_criteria(task: Task) -> None:
-    """Raise :class:`SeatrialError` for a criterion whose metric or model does not exist."""
-    path = task.folder / "task.toml"
-    losses = {c.id: number for number, loss in enumerate(task.losses) for c in loss.criteria()}
-    for number, criterion in enumerate(task.criteria):
-        place = ("losses", losses[criterion.id]) if criterion.id in losses else ("criteria", number)
-        where = at(path, line_of(path, place))
-        if criterion.metric not in METRICS:
-            raise SeatrialError(
-                f"criterion {criterion.id!r} names the metric {criterion.metric!r}, which does not exist",
-                where=where,
-                hint=f"metrics: {', '.join(METRICS)}",
-            )
-        if METRICS[criterion.metric].needs_cases and not criterion.cases:
-            raise SeatrialError(
-                f"criterion {criterion.id!r} needs 'cases': {criterion.metric} scores answers",
-                where=where,
-                hint=f"case sets: {', '.join(task.case_sets)}",
-            )
-        for model in (criterion.model, criterion.against):
-            if model is not None and model not in MODELS:
-                raise SeatrialError(
-                    f"criterion {criterion.id!r} names the model {model!r}",
-                    where=where,
-                    hint=f"models: {', '.join(MODELS)}",
-                )
+__all__ = ["MODELS", "check_criteria", "judge"]
+ROUNDING = 1e-9  # 0.9 - 0.95 is not quite -0.05
 
 
 def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
@@ -63,38 +35,86 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
     metric = METRICS[criterion.metric]
     evidence.used.clear()
     try:
-        for case_set in criterion.cases:
-            if not evidence.cases[case_set]:
-                raise NotEvaluated(f"the case set {case_set!r} is empty")
-        scores = metric.measure(evidence, criterion, criterion.model)
-        if not scores:
-            raise NotEvaluated(f"no case of {', '.join(criterion.cases)} can be scored by {metric.name}")
-        rival = metric.measure(evidence, criterion, criterion.against) if criterion.against else None
+        return _judge(criterion, metric, evidence)
     except NotEvaluated as missing:
         return verdict_for(criterion, NOT_EVALUATED, metric.unit, metric.better, reason=str(missing))
-    measured = _measured(metric, criterion, criterion.model, scores, evidence)
+
+
+def _judge(criterion: Criterion, metric: Metric, evidence: Evidence) -> Verdict:
+    scores = _scores(criterion, metric, criterion.model, evidence)
+    rival = _scores(criterion, metric, criterion.against, evidence) if criterion.against else None
     details: dict[str, Any] = {
-        "measured": measured,
         "misses": _misses(scores),
         "stages": [],
         "notes": _notes(scores),
         "artifacts": [{**a.manifest, "built_now": a.built} for a in evidence.used.values()],
     }
-    if rival is not None and criterion.against:
-        comparison = _compare(metric, scores, rival, criterion)
+    broken = [score.case for score in scores if math.isnan(score.value)]
+    if broken:
+        status = FAIL
+        details["measured"] = _unmeasurable(criterion.model, scores)
+        details["reason"] = f"{len(broken)} of {len(scores)} scores are not a number, such as {broken[0]}"
+    elif rival is not None and criterion.against:
+        comparison = _compare(criterion, metric, scores, rival)
         status = _decide_comparison(criterion, metric, comparison)
-        details["against"] = _measured(metric, criterion, criterion.against, rival, evidence)
+        details["measured"] = _measured(metric, criterion, criterion.model, scores)
+        details["against"] = _measured(metric, criterion, criterion.against, rival)
         details["comparison"] = asdict(comparison)
     else:
-        status = _decide(criterion, measured)
-        if metric.unit == "share" and criterion.at_least is not None and status != FAIL:
-            needed = stats.cases_needed(measured.value, criterion.at_least, criterion.confidence)
-            details["cases_needed"] = needed if needed and needed > measured.n else None
+        _enough(criterion, metric, len(scores))
+        estimate = metric.estimate(scores, criterion)
+        status = _decide(criterion, estimate)
+        details["measured"] = _measured(metric, criterion, criterion.model, scores, estimate)
+        if metric.unit == "share" and criterion.at_least is not None and status != FAIL and estimate.sampled:
+            needed = stats.cases_needed(estimate.value, criterion.at_least, criterion.confidence)
+            details["cases_needed"] = needed if needed and needed > estimate.n else None
     if status == FAIL:
         details["stages"] = stages = list(_stages(criterion, scores, evidence))
         if stages and not criterion.advice:
             details["advice"] = "; ".join(ADVICE[stage] for stage in stages if stage in ADVICE)
     return verdict_for(criterion, status, metric.unit, metric.better, **details)
+
+
+def _scores(criterion: Criterion, metric: Metric, model: str, evidence: Evidence) -> list[Score]:
+    for case_set in criterion.cases:
+        if not evidence.cases[case_set]:
+            raise NotEvaluated(f"the case set {case_set!r} is empty")
+    scores = metric.measure(evidence, criterion, model)
+    if not scores:
+        raise NotEvaluated(f"no case of {', '.join(criterion.cases)} can be scored by {metric.name}")
+    return scores
+
+
+def _enough(criterion: Criterion, metric: Metric, n: int) -> None:
+    """Raise :class:`NotEvaluated` if ``n`` cases are fewer than the criterion needs; what was counted whole
+    or measured once needs none."""
+    if metric.estimator.least is None:
+        return
+    least = metric.estimator.least(criterion, metric.better)
+    wanted = criterion.least_cases or least.cases
+    if n >= wanted:
+        return
+    because = "as its least_cases says" if criterion.least_cases else f"because {least.because}"
+    raise NotEvaluated(
+        f"{n} {'case' if n == 1 else 'cases'} can be scored and {wanted} are needed, {because}. Add cases, "
+        f"or set least_cases = {n} in criterion {criterion.id} and say in its 'why' what so few can prove"
+    )
+
+
+def _compare(
+    criterion: Criterion, metric: Metric, scores: Sequence[Score], rival: Sequence[Score]
+) -> Comparison:
+    """The paired difference; raises :class:`NotEvaluated` where there is nothing to compare with, because a
+    rival that did not answer would let anything win."""
+    broken = [score.case for score in rival if math.isnan(score.value)]
+    if broken:
+        problem = f"{len(broken)} of {len(rival)} scores of {criterion.against} are not a number"
+        raise NotEvaluated(f"{problem}, such as {broken[0]}")
+    if not math.isfinite(metric.estimator.value(rival, criterion)):
+        raise NotEvaluated(f"too many answers of {criterion.against} did not come to compare with")
+    comparison = metric.compare(scores, rival, criterion)
+    _enough(criterion, metric, comparison.n)
+    return comparison
 
 
 def _stages(criterion: Criterion, scores: Sequence[Score], evidence: Evidence) -> tuple[str, ...]:
@@ -108,60 +128,59 @@ def _stages(criterion: Criterion, scores: Sequence[Score], evidence: Evidence) -
     return (criterion.stage,)
 
 
-def _decide(criterion: Criterion, measured: Measured) -> str:
-    """Rules ``point`` and ``confident``: the estimate, or the bound on its bad side, meets the threshold."""
+def _decide(criterion: Criterion, estimate: Estimate) -> str:
+    """Rules ``point`` and ``confident``: the estimate, or the bound on its bad side, meets the threshold.
+
+    Where all there is was counted, the value is the truth and decides under both. A bound that is unknown
+    meets nothing.
+    """
     at_least, at_most = criterion.at_least, criterion.at_most
 
     def meets(value: float) -> bool:
-        return value >= at_least if at_least is not None else value <= (at_most or 0.0)
+        return value >= at_least if at_least is not None else at_most is not None and value <= at_most
 
-    if not meets(measured.value):
+    if not meets(estimate.value):
         return FAIL
-    bound = measured.low if at_least is not None else measured.high
-    if criterion.rule == "confident" and bound is not None and not meets(bound):
-        return INCONCLUSIVE
-    return PASS
+    if criterion.rule == "point" or not estimate.sampled:
+        return PASS
+    bound = estimate.low if at_least is not None else estimate.high
+    return PASS if bound is not None and meets(bound) else INCONCLUSIVE
 
 
 def _decide_comparison(criterion: Criterion, metric: Metric, found: Comparison) -> str:
-    """Rules ``superior``, ``non_inferior`` and ``within``. Where both models' scores are 0 or 1, McNemar's
-    test decides about superiority, because bootstrap intervals of few binary pairs are too narrow."""
+    """Rules ``superior``, ``non_inferior`` and ``within``, each with what it asks of the difference.
+
+    Where both models' scores are 0 or 1, McNemar's exact test decides about superiority, because it holds for
+    any number of pairs. A difference of what was counted whole is the truth; an unknown bound meets nothing.
+    """
     sign = 1.0 if metric.better == "higher" else -1.0
     advantage = sign * found.difference
-    surely = min(sign * found.low, sign * found.high)
-    if criterion.rule == "within":
-        return PASS if advantage >= -criterion.margin - 1e-9 else FAIL  # 0.9 - 0.95 is not quite -0.05
-    if criterion.rule == "non_inferior":
-        if advantage < -criterion.margin:
-            return FAIL
-        return PASS if surely >= -criterion.margin else INCONCLUSIVE
-    if advantage <= 0:
+    allowed = 0.0 if criterion.rule == "superior" else -criterion.margin - ROUNDING
+    if not (advantage > 0 if criterion.rule == "superior" else advantage >= allowed):
         return FAIL
-    if found.p_value is not None:
+    if criterion.rule == "within" or not found.sampled:
+        return PASS
+    if criterion.rule == "superior" and found.p_value is not None:
         return PASS if found.p_value < 1 - criterion.confidence else INCONCLUSIVE
-    return PASS if surely > 0 else INCONCLUSIVE
-
-
-def _compare(
-    metric: Metric, first: Sequence[Score], second: Sequence[Score], criterion: Criterion
-) -> Comparison:
-    other = {score.case: score for score in second}
-    pairs = [(score, other[score.case]) for score in first if score.case in other]
-    if metric.name == "perplexity":
-        one = [p[0].value for p in pairs], [p[0].weight for p in pairs]
-        two = [p[1].value for p in pairs], [p[1].weight for p in pairs]
-        return stats.compare_perplexity(one, two, criterion.confidence)
-    return stats.compare([p[0].value for p in pairs], [p[1].value for p in pairs], criterion.confidence)
+    bound = found.low if metric.better == "higher" else found.high
+    if bound is None:
+        return INCONCLUSIVE
+    surely = sign * bound > 0 if criterion.rule == "superior" else sign * bound >= allowed
+    return PASS if surely else INCONCLUSIVE
 
 
 def _measured(
-    metric: Metric, criterion: Criterion, model: str, scores: Sequence[Score], evidence: Evidence
+    metric: Metric,
+    criterion: Criterion,
+    model: str,
+    scores: Sequence[Score],
+    estimate: Estimate | None = None,
 ) -> Measured:
-    estimate = metric.estimate(scores, criterion)
-    groups: dict[str, Mapping[str, float]] = {}
-    for group in dict.fromkeys(score.group for score in scores if score.group):
-        members = [score for score in scores if score.group == group]
-        groups[group] = {"value": metric.estimate(members, criterion).value, "n": len(members)}
+    estimate = estimate or metric.estimate(scores, criterion)
+    groups: dict[str, list[Score]] = {}
+    for score in scores:
+        if score.group:
+            groups.setdefault(score.group, []).append(score)
     return Measured(
         model=model,
         value=estimate.value,
@@ -169,7 +188,23 @@ def _measured(
         high=estimate.high,
         n=estimate.n,
         method=estimate.method,
-        groups=groups,
+        groups={
+            group: {"value": metric.estimator.value(members, criterion), "n": len(members)}
+            for group, members in groups.items()
+        },
+        scores={score.case: score.value for score in scores},
+        answers={score.case: score.actual for score in scores if score.actual},
+    )
+
+
+def _unmeasurable(model: str, scores: Sequence[Score]) -> Measured:
+    return Measured(
+        model,
+        math.nan,
+        None,
+        None,
+        len(scores),
+        "not a number",
         scores={score.case: score.value for score in scores},
         answers={score.case: score.actual for score in scores if score.actual},
     )

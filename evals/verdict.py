@@ -5,6 +5,7 @@ A verdict is plain data that survives JSON, because it travels from xdist worker
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -161,6 +162,8 @@ def _level(criterion: Criterion) -> str:
 
 def show(value: float, unit: str) -> str:
     """A value with its unit: shares as percent, everything else with four digits."""
+    if math.isinf(value):
+        return "never" if unit == "s" else "infinite"
     if unit == "share":
         return f"{100 * value:.4g} %"
     return f"{value:.4g} {unit}".strip()
@@ -168,18 +171,25 @@ def show(value: float, unit: str) -> str:
 
 def describe(measured: Measured, unit: str) -> str:
     """One measurement in words, with its interval and n."""
-    interval = ""
-    if measured.low is not None and measured.high is not None:
-        interval = f" [{show(measured.low, unit)} to {show(measured.high, unit)}]"
+    interval = _interval(measured.low, measured.high, unit)
     return f"{measured.model} {show(measured.value, unit)}{interval}, n = {measured.n}, {measured.method}"
 
 
 def describe_comparison(comparison: Mapping[str, Any], unit: str) -> str:
-    """A paired difference in words."""
-    low, high = show(comparison["low"], unit), show(comparison["high"], unit)
+    """A paired difference in words, with its interval, n and method."""
+    interval = _interval(comparison["low"], comparison["high"], unit)
     p_value = comparison.get("p_value")
     exact = f", p = {p_value:.2g}" if p_value is not None else ""
-    return f"difference {show(comparison['difference'], unit)} [{low} to {high}]{exact}"
+    pairs = f", n = {comparison['n']}" if "n" in comparison else ""
+    difference = show(comparison["difference"], unit)
+    return f"difference {difference}{interval}{exact}{pairs}, {comparison['method']}"
+
+
+def _interval(low: float | None, high: float | None, unit: str) -> str:
+    if low is None and high is None:
+        return ""
+    ends = ["unknown" if bound is None else show(bound, unit) for bound in (low, high)]
+    return f" [{' to '.join(ends)}]"
 
 
 def shorten(text: str, width: int = 200) -> str:

@@ -60,7 +60,10 @@ class CaseSet(Config):
 
 
 class Criterion(Config):
-    """One requirement; the part of ``id`` before the first dot is its group (SC-3.perplexity → SC-3)."""
+    """One requirement; the part of ``id`` before the first dot is its group (SC-3.perplexity → SC-3).
+
+    ``least_cases``: with fewer it is not evaluated; without the key, the metric and the rule say how many.
+    """
 
     id: str
     title: str
@@ -73,6 +76,7 @@ class Criterion(Config):
     against: str | None = None
     margin: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    least_cases: PositiveInt | None = None
     required: bool = True
     why: str
     advice: str = ""
@@ -129,6 +133,7 @@ class Loss(Config):
     metric: str
     cases: CaseSetNames
     margin: float = Field(ge=0)
+    least_cases: PositiveInt | None = None
     required: bool = True
     why: str
 
@@ -144,6 +149,7 @@ class Loss(Config):
                 against=against,
                 rule="within",
                 margin=self.margin,
+                least_cases=self.least_cases,
                 required=self.required and needed,
                 stage=stage,
                 why=self.why,

@@ -5,47 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evals import stats
 from evals.cases import Case
 from evals.evidence import Evidence
+from evals.metrics.estimators import Estimator, average, counted, only, percentile, share
+from evals.metrics.scores import Score
 from evals.models import Generation
-from evals.stats import Estimate
+from evals.stats import Comparison, Estimate
 from training.task import Criterion
 
-
-@dataclass(frozen=True)
-class Score:
-    """One case's score. ``weight`` is its number of tokens where a metric counts tokens.
-
-    ``missed`` says that the case counts against the criterion; ``group`` puts it into a breakdown; ``stage``
-    says where between data and user the fault of a missed check came in.
-    """
-
-    case: str
-    value: float
-    missed: bool = False
-    reason: str = ""
-    expected: str = ""
-    actual: str = ""
-    prompt: str = ""
-    where: str = ""
-    group: str = ""
-    weight: float = 1.0
-    note: str = ""
-    stage: str = ""
-
+__all__ = [
+    "Estimator",
+    "Judge",
+    "Measure",
+    "Metric",
+    "Score",
+    "average",
+    "counted",
+    "only",
+    "per_answer",
+    "percentile",
+    "scored",
+    "share",
+]
 
 Judge = Callable[[Case, Generation, Criterion, "Evidence"], Score | None]
 Measure = Callable[["Evidence", Criterion, str], list[Score]]
-Estimator = Callable[[Sequence[Score], Criterion], Estimate]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named measurement: how to score, how to estimate, in which unit, and which direction is better.
+    """A named measurement: how to score, how to estimate and compare, the unit, which direction is better.
 
     ``judge`` is there for metrics of single answers; per-case tests call it, too. ``needs_cases`` is false
-    for what is measured of files and processes.
+    for what is measured of files and processes. ``settings``: the keys that a criterion's settings may have.
     """
 
     name: str
@@ -53,39 +45,25 @@ class Metric:
     unit: str
     better: str
     measure: Measure
-    estimate: Estimator
+    estimator: Estimator
     judge: Judge | None = None
     needs_cases: bool = True
+    settings: tuple[str, ...] = ()
 
+    def estimate(self, scores: Sequence[Score], criterion: Criterion) -> Estimate:
+        """The value of ``scores``, with its interval."""
+        return self.estimator.estimate(scores, criterion)
 
-def share(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    """Share of ones with a Wilson interval."""
-    return stats.proportion([score.value for score in scores], criterion.confidence)
-
-
-def counted(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    """Share of ones among all there are."""
-    return stats.counted([score.value for score in scores])
-
-
-def average(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    """Mean with a bootstrap interval."""
-    return stats.mean([score.value for score in scores], criterion.confidence)
-
-
-def percentile(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    """The percentile that the criterion's settings name (default: the median)."""
-    rank = float(criterion.settings.get("percentile", 50))
-    return stats.percentile([score.value for score in scores], rank, criterion.confidence)
-
-
-def only(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    """The one value that was measured."""
-    return stats.single(scores[0].value)
+    def compare(self, first: Sequence[Score], second: Sequence[Score], criterion: Criterion) -> Comparison:
+        """The difference between the values of the cases that both have, with its interval."""
+        return self.estimator.compare(first, second, criterion)
 
 
 def per_answer(
-    unit: str = "share", estimate: Estimator = share, better: str = "higher"
+    unit: str = "share",
+    estimator: Estimator = share,
+    better: str = "higher",
+    settings: tuple[str, ...] = (),
 ) -> Callable[[Judge], Metric]:
     """Make a metric of a function that scores one answer; it returns None for a case that it skips."""
 
@@ -99,8 +77,8 @@ def per_answer(
                         scores.append(score)
             return scores
 
-        name = judge.__name__
-        return Metric(name, (judge.__doc__ or "").strip(), unit, better, measure, estimate, judge)
+        about = (judge.__doc__ or "").strip()
+        return Metric(judge.__name__, about, unit, better, measure, estimator, judge, settings=settings)
 
     return make
 

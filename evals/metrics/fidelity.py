@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import fmean
 
-from evals import stats
 from evals.evidence import Evidence
 from evals.fidelity.chain import DIVERGENCES, OLLAMA
 from evals.fidelity.findings import Finding
 from evals.metrics.base import Measure, Metric, Score, counted, only
-from evals.stats import Estimate
+from evals.metrics.estimators import per_token
 from evals.verdict import NotEvaluated
 from training.task import Criterion
 
@@ -96,13 +95,6 @@ def _truth(evidence: Evidence) -> str:
     return str(evidence.chain.trained().facts["truth"])
 
 
-def _per_token(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    """Mean over all answer tokens; the interval resamples rows, because tokens of a row hang together."""
-    return stats.weighted_mean(
-        [score.value for score in scores], [score.weight for score in scores], criterion.confidence
-    )
-
-
 metadata_parity = _checks(
     "metadata_parity",
     "Share of metadata, vocabulary and tensor descriptions that are those of the trained model",
@@ -129,14 +121,15 @@ adapter_strength_error = Metric(
     needs_cases=False,
 )
 kl_divergence, top1_agreement, nll_change = (
-    Metric(name, about, unit, better, measure, _per_token)
-    for name, about, unit, better, measure in (
+    Metric(name, about, unit, better, measure, estimator)
+    for name, about, unit, better, measure, estimator in (
         (
             DIVERGENCES[0],
             "KL(trained || file) of next-token distributions on held-out answers, per token",
             "nats",
             "lower",
             _divergence("kl"),
+            per_token(0.0),
         ),
         (
             DIVERGENCES[1],
@@ -144,6 +137,7 @@ kl_divergence, top1_agreement, nll_change = (
             "share",
             "higher",
             _divergence("top1"),
+            per_token(0.0, 1.0),
         ),
         (
             DIVERGENCES[2],
@@ -151,6 +145,7 @@ kl_divergence, top1_agreement, nll_change = (
             "nats",
             "lower",
             _divergence("nll", change=True),
+            per_token(),
         ),
     )
 )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from evals import stats
 from evals.evidence import Evidence
 from evals.metrics.base import Metric, Score
-from evals.stats import Estimate
+from evals.metrics.estimators import perplexity_over_rows
 from evals.verdict import NotEvaluated
 from training.task import Criterion
 
@@ -26,16 +23,11 @@ def _measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score
     return scores
 
 
-def _estimate(scores: Sequence[Score], criterion: Criterion) -> Estimate:
-    nll, tokens = [score.value for score in scores], [score.weight for score in scores]
-    return stats.perplexity(nll, tokens, criterion.confidence)
-
-
 perplexity = Metric(
     "perplexity",
     "exp(negative log-likelihood per token) of reference answers, teacher-forced in the runtime",
     unit="",
     better="lower",
     measure=_measure,
-    estimate=_estimate,
+    estimator=perplexity_over_rows,
 )

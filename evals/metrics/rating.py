@@ -22,7 +22,11 @@ from training.task import Criterion
 GOOD = 4.0  # an answer rated below this is listed as missed
 
 
-@per_answer(unit="points", estimate=average)
+@per_answer(
+    unit="points",
+    estimator=average(1.0, 5.0),
+    settings=("follow_up_words", "foreign_terms", "acknowledgements"),
+)
 def response_rating(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:

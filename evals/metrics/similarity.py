@@ -10,7 +10,7 @@ from evals.models import Generation
 from training.task import Criterion
 
 
-@per_answer(unit="ROUGE-L F1", estimate=average)
+@per_answer(unit="ROUGE-L F1", estimator=average(0.0, 1.0), settings=("miss_below",))
 def reply_similarity(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:

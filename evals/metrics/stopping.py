@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from evals.cases import Case
 from evals.evidence import Evidence
 from evals.metrics.base import Score, per_answer, scored
-from evals.models import EOS, Generation
+from evals.models import EOS, ERROR, LENGTH, Generation
+from evals.verdict import NotEvaluated
 from training.task import Criterion
 
 # 8 to 1000 characters, three times in a row. Without an upper bound the search is quadratic: 4 s on 20,000.
@@ -16,12 +18,33 @@ STUTTER = re.compile(r"(\S{1,7}\s?)\1{9,}", re.DOTALL)  # something short, ten t
 
 
 @per_answer()
-def stopped(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
+def _stopped(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
     """Share of answers that the model ended by itself, within the token limit."""
+    if _untold(generation):
+        return None
     reason = generation.error or (
         f"stopped by {generation.stop_reason!r} after {generation.completion_tokens} tokens"
     )
     return scored(case, generation, generation.stop_reason == EOS, reason, "an end-of-turn token")
+
+
+def _untold(generation: Generation) -> bool:
+    """Whether nobody said why the answer ended; that it just ended proves nothing."""
+    return not generation.error and generation.stop_reason not in (EOS, LENGTH, ERROR)
+
+
+def _all_told(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+    answers = [a for name in criterion.cases for a in evidence.generations(model, name).values()]
+    untold = sum(map(_untold, answers))
+    if untold:
+        raise NotEvaluated(
+            f"the program does not say why {untold} of its {len(answers)} answers ended: "
+            f"let it write 'stop_reason' ({EOS}, {LENGTH} or {ERROR})"
+        )
+    return _stopped.measure(evidence, criterion, model)
+
+
+stopped = replace(_stopped, name="stopped", measure=_all_told)
 
 
 @per_answer()

@@ -1,0 +1,103 @@
+"""Checks what a task's criteria declare, before anything is measured: names, units, directions, settings.
+
+A criterion that anything would pass, or that nothing could, is a mistake with file and line, not a verdict.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+
+from evals.metrics import METRICS, Metric
+from training.configuration import line_of
+from training.errors import SeatrialError, at
+from training.recipe import QUANTIZATIONS
+from training.task import Criterion, Task
+
+MODELS = ("shipped", "base", "prompted_base", "adapter", "merged", *QUANTIZATIONS, "ollama")
+Mistake = tuple[str, str, str]  # key, problem, hint
+
+
+def check_criteria(task: Task) -> None:
+    """Raise :class:`SeatrialError` for the first criterion that cannot be decided, or not as it was meant."""
+    path = task.folder / "task.toml"
+    losses = {c.id: number for number, loss in enumerate(task.losses) for c in loss.criteria()}
+    for number, criterion in enumerate(task.criteria):
+        place = ("losses", losses[criterion.id]) if criterion.id in losses else ("criteria", number)
+        for key, problem, hint in _mistakes(criterion, task):
+            where = at(path, line_of(path, (*place, key) if key else place))
+            raise SeatrialError(f"criterion {criterion.id!r} {problem}", where=where, hint=hint)
+
+
+def _mistakes(criterion: Criterion, task: Task) -> Iterator[Mistake]:
+    metric = METRICS.get(criterion.metric)
+    if metric is None:
+        problem = f"names the metric {criterion.metric!r}, which does not exist"
+        yield "metric", problem, _known(criterion.metric, tuple(METRICS), "metrics")
+        return
+    if metric.needs_cases and not criterion.cases:
+        hint = f"case sets: {', '.join(task.case_sets)}"
+        yield "", f"needs 'cases': {metric.name} scores answers", hint
+    for key, model in (("model", criterion.model), ("against", criterion.against)):
+        if model is not None and model not in MODELS:
+            yield key, f"names the model {model!r}", _known(model, MODELS, "models")
+    if criterion.against == criterion.model:
+        yield "against", f"compares {criterion.model} with itself", "name another model in 'against'"
+    yield from _settings(criterion, metric)
+    yield from _direction(criterion, metric)
+    yield from _scale(criterion, metric)
+
+
+def _settings(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:
+    for key in criterion.settings:
+        if key not in metric.settings:
+            known = _known(key, metric.settings, "settings") if metric.settings else "take the setting out"
+            yield "settings", f"has the setting {key!r}, which {metric.name} does not know", known
+    rank = criterion.settings.get("percentile", 50)
+    if isinstance(rank, bool) or not isinstance(rank, int | float) or not 0 < rank < 100:
+        yield "settings", f"has percentile = {rank!r}", "give a number between 0 and 100, such as 95"
+
+
+def _direction(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:
+    """A bound on the good side would let a worse model pass and refuse a better one."""
+    wrong, right = ("at_most", "at_least") if metric.better == "higher" else ("at_least", "at_most")
+    bound = getattr(criterion, wrong)
+    if bound is not None:
+        problem = f"says {wrong} = {bound:g}, but of {metric.name} {metric.better} is better"
+        yield wrong, f"{problem}: a worse model would pass", f"type {right} = {bound:g}"
+
+
+def _scale(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:
+    bottom, top = metric.estimator.scale
+    for key in ("at_least", "at_most"):
+        bound = getattr(criterion, key)
+        if bound is None:
+            continue
+        if (bottom is not None and bound < bottom) or (top is not None and bound > top):
+            yield key, f"says {key} = {bound:g}, but {_range(metric)}", _meant(bound, metric)
+        elif criterion.rule == "confident" and bound == (top if key == "at_least" else bottom):
+            if metric.estimator.least is not None:
+                problem = f"can never pass: no number of cases makes {key} = {bound:g} sure"
+                yield key, problem, 'take a bound inside the scale, or the rule "point"'
+    if bottom is not None and top is not None and criterion.margin > top - bottom:
+        problem = f"says margin = {criterion.margin:g}, but {_range(metric)}, so any model would pass"
+        yield "margin", problem, _meant(criterion.margin, metric)
+
+
+def _range(metric: Metric) -> str:
+    bottom, top = metric.estimator.scale
+    if bottom is None or top is None:
+        return f"{metric.name} is never below {bottom:g}" if bottom is not None else f"at most {top:g}"
+    return f"{metric.name} is {'a share, ' if metric.unit == 'share' else ''}from {bottom:g} to {top:g}"
+
+
+def _meant(value: float, metric: Metric) -> str:
+    bottom, top = metric.estimator.scale
+    if (bottom, top) == (0.0, 1.0) and 1 < value <= 100:
+        return f"was {value / 100:g} meant, which is {value:g} %?"
+    return "give a value inside this range"
+
+
+def _known(name: str, known: Sequence[str], what: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{f'did you mean {close[0]!r}? ' if close else ''}{what}: {', '.join(known)}"

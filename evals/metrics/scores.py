@@ -1,0 +1,27 @@
+"""The score of one case or check: what every metric measures, and every estimator reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Score:
+    """One case's score. ``weight`` is its number of tokens where a metric counts tokens.
+
+    ``missed`` says that the case counts against the criterion; ``group`` puts it into a breakdown; ``stage``
+    says where between data and user the fault of a missed check came in.
+    """
+
+    case: str
+    value: float
+    missed: bool = False
+    reason: str = ""
+    expected: str = ""
+    actual: str = ""
+    prompt: str = ""
+    where: str = ""
+    group: str = ""
+    weight: float = 1.0
+    note: str = ""
+    stage: str = ""

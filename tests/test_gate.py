@@ -228,7 +228,7 @@ def test_the_task_itself_may_require_a_criterion(gate):
 
 
 def test_too_few_cases_to_be_sure_are_inconclusive(gate):
-    gate.edit("at_least = 0.9\n", 'at_least = 0.9\nrule = "confident"\n')
+    gate.edit("at_least = 0.9\n", 'at_least = 0.9\nrule = "confident"\nleast_cases = 10\n')
     run = gate()
     assert (run.status, run.decision, run.reasons) == (UNCERTAIN, "DO NOT SHIP", ["SC-1 INCONCLUSIVE"])
     assert run.verdicts["SC-1"]["cases_needed"] > run.verdicts["SC-1"]["measured"]["n"] == 10

@@ -60,6 +60,7 @@ title = "Divergence"
 metric = "kl_divergence"
 cases = "heldout"
 at_most = 0.001
+least_cases = 3
 stage = "conversion"
 why = "test"
 

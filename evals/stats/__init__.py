@@ -10,6 +10,7 @@ from evals.stats.means import compare_means, mean
 from evals.stats.percentiles import compare_percentiles, percentile, percentile_of
 from evals.stats.results import Comparison, Estimate, compare_counted, counted, single
 from evals.stats.rows import (
+    FEWEST_ROWS,
     compare_perplexity,
     compare_weighted_means,
     perplexity,
@@ -20,6 +21,7 @@ from evals.stats.rows import (
 from evals.stats.shares import cases_needed, compare_shares, fewest_all_right, fewest_all_won, proportion
 
 __all__ = [
+    "FEWEST_ROWS",
     "Comparison",
     "Estimate",
     "cases_needed",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import Any
 
 # What a person would take as the sign that an operation was carried out; the earliest sign decides.
@@ -19,6 +20,9 @@ SIGNS = {
     "list": r"here (are|is)|list of|your (open |current |pending )?tasks( are|:)|you have .{0,30}tasks?",
     "create": r"creat(e|ed|ing)|add(ed|ing)?|not(e|ed)|schedul(e|ed|ing)|remind(er)?|new task",
 }
+
+OPENED = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.)*+"\s*:)', re.DOTALL)  # { and a first key, or {}
+MOST_BROKEN = 50  # objects that are opened and are none, before the rest of an answer is given up
 
 
 def parse_strict(text: str) -> tuple[Any, str]:
@@ -32,9 +36,13 @@ def parse_strict(text: str) -> tuple[Any, str]:
 
 
 def find_object(text: str) -> dict[str, Any] | None:
-    """The first JSON object in ``text``, for instance within a code fence, or None."""
+    """The first JSON object in ``text``, for instance within a code fence, or None.
+
+    An object that is opened and not closed may have been read to its end in vain, so an answer that opens
+    more than ``MOST_BROKEN`` of them has no object: its cost is that of reading it.
+    """
     decoder = json.JSONDecoder()
-    for match in re.finditer(r"\{", text):
+    for match in islice(OPENED.finditer(text), MOST_BROKEN):
         try:
             value, _ = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):

@@ -28,6 +28,8 @@ __all__ = [
     "share",
 ]
 
+LONGEST_REASON = 1000  # characters
+
 Judge = Callable[[Case, Generation, Criterion, "Evidence"], Score | None]
 Measure = Callable[["Evidence", Criterion, str], list[Score]]
 
@@ -83,6 +85,11 @@ def per_answer(
     return make
 
 
+def cut(reason: str) -> str:
+    """A reason that may quote an answer, cut to what a person reads; the answer stands beside it."""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
+
+
 def scored(
     case: Case, generation: Generation, hit: bool | float, reason: str, expected: str, full: float = 1.0
 ) -> Score:
@@ -92,7 +99,7 @@ def scored(
         case=case.id,
         value=value,
         missed=value < full,
-        reason="" if value >= full else reason,
+        reason="" if value >= full else cut(reason),
         expected=expected,
         actual=generation.text or generation.error,
         prompt=case.prompt,

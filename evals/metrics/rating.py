@@ -72,5 +72,7 @@ def _has(reply: str, phrases: Sequence[str]) -> bool:
 
 
 def _asks(reply: str, words: Sequence[str]) -> bool:
-    questions = re.findall(r"[^.!?]*\?", reply)
-    return any(_has(question, words) for question in questions)
+    parts = re.split(r"([.!?])", reply)  # sentences, each before the mark that ends it
+    return any(
+        mark == "?" and _has(sentence, words) for sentence, mark in zip(parts[::2], parts[1::2], strict=False)
+    )

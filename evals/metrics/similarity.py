@@ -7,6 +7,7 @@ from evals.cases import Case
 from evals.evidence import Evidence
 from evals.metrics.base import Score, average, per_answer, scored
 from evals.models import Generation
+from evals.near_duplicates import rouge_l
 from training.task import Criterion
 
 
@@ -14,13 +15,14 @@ from training.task import Criterion
 def reply_similarity(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:
-    """Mean ROUGE-L F1 between reply and reference reply (Lin 2004, ACL W04-1013), by rouge-score."""
-    from rouge_score.rouge_scorer import RougeScorer
+    """Mean ROUGE-L F1 between reply and reference reply (Lin 2004, ACL W04-1013), words as rouge-score's."""
+    from rouge_score.tokenize import tokenize
 
     if case.question.reference is None:
         return None
     reference, reply = _reply(case.question.reference), _reply(generation.text)
-    value = RougeScorer(["rougeL"]).score(reference, reply)["rougeL"].fmeasure
+    first, second = tokenize(reference, None), tokenize(reply, None)
+    value = rouge_l(first, second) if first and second else 0.0
     floor = float(criterion.settings.get("miss_below", 0.3))
     return scored(case, generation, value, f"ROUGE-L {value:.2f}", reference, full=floor)
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from evals.cases import Case
 from evals.evidence import Evidence
 from evals.metrics.base import Score, per_answer, scored
 from evals.models import EOS, ERROR, LENGTH, Generation
+from evals.repetition import repetition
 from evals.verdict import NotEvaluated
 from training.task import Criterion
-
-# 8 to 1000 characters, three times in a row. Without an upper bound the search is quadratic: 4 s on 20,000.
-LOOP = re.compile(r"(\S.{7,999}?)\1{2,}", re.DOTALL)
-STUTTER = re.compile(r"(\S{1,7}\s?)\1{9,}", re.DOTALL)  # something short, ten times in a row
 
 
 @per_answer()
@@ -52,7 +48,7 @@ def no_repetition(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:
     """Share of answers without a loop of up to 1000 characters; what the question repeats may be quoted."""
-    loop = LOOP.search(generation.text) or STUTTER.search(generation.text)
+    loop = repetition(generation.text)
     quoted = loop is not None and loop[0].strip() in case.prompt
     reason = f"repeats {loop[1]!r}" if loop else ""
     return scored(case, generation, loop is None or quoted, reason, "no repetition loop")

@@ -141,7 +141,7 @@ def test_a_quantisation_by_an_importance_matrix_is_right(kind, spread, trained):
         assert trained.fit(file).right
 
 
-@pytest.mark.parametrize("kind", ["IQ2_XXS", "IQ1_S"])
+@pytest.mark.parametrize("kind", ["IQ2_XXS"])
 def test_a_type_that_needs_an_importance_matrix_is_judged_by_its_peers(kind, trained):
     weights = trained.merged()
     file = trained.file(weights, kind, np.ones(SIZE))
@@ -177,6 +177,18 @@ def test_one_kind_of_module_that_was_not_merged_is_the_merges_fault(trained):
     values_only = {n: weights[n] - trained.update[n] for n in weights if "attn_v" in n}
     found = wrong(trained.compare(trained.file(weights | values_only, "Q4_K")))
     assert found == dict.fromkeys(values_only, MERGE)
+
+
+def test_a_single_tensor_without_its_update_is_the_merges_fault_and_an_unrelated_one_the_conversions(trained):
+    weights, name = trained.merged(), "blk.1.ffn_up.weight"
+    for tensor, stage in {
+        "without": (weights[name] - trained.update[name], MERGE),
+        "from the base": (trained.base[name], MERGE),
+        "zeros": (np.zeros_like(weights[name]), CONVERSION),
+        "turned": (weights[name][::-1], CONVERSION),
+        "transposed": (weights[name].T, CONVERSION),
+    }.values():
+        assert wrong(trained.compare(trained.file(weights | {name: tensor}, "Q4_K"))) == {name: stage}
 
 
 def test_an_update_that_was_transposed_is_the_merges_fault(trained):

@@ -26,7 +26,7 @@ SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
-EXPLAINED = 0.01  # ... if it explains this share of the error, as it does not in a zeroed tensor
+LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
 IMATRIX = "quantize.imatrix."
 PACKAGES = ("gguf", "llama-cpp-python", "numpy", "safetensors", "torch")
 
@@ -99,7 +99,7 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     merged = {
         name
         for name in wrong & added.keys()
-        if _along(values(found[name]) - values(trained[name]), added[name].values())
+        if _along(values(found[name]), values(trained[name]), added[name].values())
     }
     return [
         replace(finding, stage=MERGE if name in merged else FILE if rows < FEW_ROWS else CONVERSION)
@@ -186,13 +186,14 @@ def _judged(name: str, error: _Error, imatrix: bool, medians: Mapping[str, float
     return finding, float(bad.mean())
 
 
-def _along(error: Any, update: Any) -> bool:
-    """Whether an error is a multiple of the update: -1 where a tensor lacks it, 1 where it has it twice."""
+def _along(found: Any, trained: Any, update: Any) -> bool:
+    """Whether a tensor is the trained one but for a multiple of its update: -1 where that is lacking, 1 where
+    it was added twice."""
     import numpy as np
 
-    if error.shape != update.shape or not np.isfinite(error).all():
+    error, square = found - trained, float(np.vdot(update, update))
+    if error.shape != update.shape or not square or not np.isfinite(error).all():
         return False
-    product, square = float(np.vdot(error, update)), float(np.vdot(update, update))
-    if not square:
-        return False
-    return abs(product) / square > ALONG and product**2 / square > EXPLAINED * float(np.vdot(error, error))
+    multiple = float(np.vdot(error, update)) / square
+    left = np.linalg.norm(error - multiple * update) / np.linalg.norm(trained)
+    return abs(multiple) > ALONG and bool(left < LEFT)

@@ -11,7 +11,6 @@ from evals.metrics.base import Metric, Score
 from evals.metrics.contract import json_parse, schema_validity
 from evals.metrics.export import (
     adapter_loads,
-    digests_match,
     file_size,
     gguf_answers,
     ollama_answers,
@@ -61,7 +60,6 @@ METRICS: dict[str, Metric] = {
         adapter_loads,
         gguf_answers,
         file_size,
-        digests_match,
         ollama_answers,
         training_minutes,
         modelfile_parity,

@@ -1,4 +1,4 @@
-"""Metrics of the export: does each artifact load and answer, is it the file that was recorded, its size."""
+"""Metrics of the export: does each artifact load and answer, and how large is the file?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from evals.metrics.base import Estimator, Measure, Metric, Score, counted, only,
 from evals.models import EOS, Generation
 from evals.verdict import NotEvaluated
 from training.errors import SeatrialError
-from training.store import Artifact, file_digest
+from training.store import Artifact
 from training.task import Criterion
 
 
@@ -40,23 +40,6 @@ def _gguf_answers(evidence: Evidence, criterion: Criterion, model: str) -> list[
             scores.append(Score(kind, 0.0, True, str(error), "answers"))
             continue
         scores.append(_answering(kind, answers))
-    return scores
-
-
-def _digests_match(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    scores = []
-    for artifact in evidence.export.chain:
-        evidence.use(artifact)
-    exported = _files(evidence)
-    if evidence.export.adapter:
-        exported = {"adapter": evidence.export.adapter, **exported}
-    for kind, artifact in exported.items():
-        for name, recorded in artifact.manifest["files"].items():
-            path = artifact.path / name
-            found = file_digest(path) if path.is_file() else "no such file"
-            same = found == recorded["sha256"]
-            reason = "" if same else "the file changed after it was recorded"
-            scores.append(Score(f"{kind}/{name}", float(same), not same, reason, recorded["sha256"], found))
     return scores
 
 
@@ -110,14 +93,6 @@ gguf_answers = _of_files(
     "share",
     "higher",
     _gguf_answers,
-    counted,
-)
-digests_match = _of_files(
-    "digests_match",
-    "Share of exported files with the recorded SHA-256",
-    "share",
-    "higher",
-    _digests_match,
     counted,
 )
 file_size = _of_files("file_size", "Size of the shipped file", "GB", "lower", _file_size, only)

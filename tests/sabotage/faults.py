@@ -31,8 +31,8 @@ from tests.sabotage.workshop import (
     exported,
     merged,
     merged_wrongly,
+    quantised_as,
     rescaled_adapter,
-    run,
     scratch,
     with_modelfile,
 )
@@ -341,15 +341,15 @@ def modelfile_without_system(good: Good, out: Path) -> Artefact:
 )
 def quantised_twice(good: Good, out: Path) -> Artefact:
     with scratch(out) as folder:
-        _quantised_as(good.f16, "q3_k_m", folder / "first.gguf", out)
+        quantised_as(good.f16, "q3_k_m", folder / "first.gguf", out)
         target = out / good.gguf.name
-        return good.artefact.but(gguf=_quantised_as(folder / "first.gguf", "q4_k_m", target, out))
+        return good.artefact.but(gguf=quantised_as(folder / "first.gguf", "q4_k_m", target, out))
 
 
 @fault("quantisation", "A smaller file was needed in a hurry; name and label were not to change.")
 def q2_k_labelled_q4_k_m(good: Good, out: Path) -> Artefact:
     with scratch(out) as folder:
-        content = gguf_edit.read(_quantised_as(good.f16, "q2_k", folder / "small.gguf", out))
+        content = gguf_edit.read(quantised_as(good.f16, "q2_k", folder / "small.gguf", out))
         content["general.file_type"] = int(LlamaFileType.MOSTLY_Q4_K_M)
         return good.artefact.but(gguf=gguf_edit.write(content, out / good.gguf.name))
 
@@ -435,11 +435,6 @@ def _without_lines(text: str, start: str) -> str:
 def _with_alpha(good: Good, out: Path, factor: float) -> Artefact:
     with scratch(out) as folder:
         return merged(good, out, adapter=rescaled_adapter(good, folder, factor))
-
-
-def _quantised_as(source: Path, kind: str, target: Path, out: Path) -> Path:
-    run("quantize_as", out, module="tests.sabotage.job", type=kind, model=source, out=target)
-    return target
 
 
 def _other_file(good: Good, out: Path) -> Path:

@@ -1,19 +1,34 @@
-"""Changes that leave a model what it was: on each of which the gate must not turn red.
+"""Harmless changes: artefacts that are not our own export and are right. The gate must not refuse one.
 
-A new one is one function under ``@harmless``, written as a fault is (see ``faults.py``).
+Each is a function under ``@harmless``, deterministic, that writes below ``out`` only, as a fault does. What the
+gate may say of it is SHIP, or NOT EVALUATED with a reason; never FAIL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from gguf import GGUFValueType
 
 from tests.sabotage.faults import Make
+from tests.sabotage.gguf_edit import Gguf, Value
+from tests.sabotage.workshop import (
+    Artefact,
+    Good,
+    edited,
+    exported,
+    merged_by_hand,
+    quantised_as,
+    run,
+    scratch,
+)
 
 
 @dataclass(frozen=True)
 class Harmless:
-    """One change, and why it is none to the answers."""
+    """A change that leaves the model what it is; ``why``: how it comes about in practice."""
 
     name: str
     why: str
@@ -33,3 +48,122 @@ def harmless(why: str) -> Callable[[Make], Make]:
         return make
 
     return enter
+
+
+# --- in the header ---------------------------------------------------------------------------------------
+@harmless("Another converter leaves the padding token unsaid: no runtime pads a prompt.")
+def padding_token_unsaid(good: Good, out: Path) -> Artefact:
+    return edited(good, out, lambda content: _without(content, "tokenizer.ggml.padding_token_id"))
+
+
+@harmless("Names and authors are what each publisher writes.")
+def other_names_and_authors(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.say("general.name", "assistant of ours")
+        content.say("general.author", "somebody")
+        content.say("general.license", "other")
+        content.say("company.build", "4711")
+
+    return edited(good, out, change)
+
+
+@harmless("Another writer puts the tensors in another order.")
+def tensors_reordered(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.tensors = dict(reversed(content.tensors.items()))
+
+    return edited(good, out, change)
+
+
+@harmless("Tensors are aligned to pages, for a runtime that maps them.")
+def tensors_aligned_to_pages(good: Good, out: Path) -> Artefact:
+    return edited(good, out, lambda content: content.say("general.alignment", 4096))
+
+
+@harmless("A newer converter says what an older one leaves to the default.")
+def defaults_said(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        architecture = content["general.architecture"]
+        content.say(f"{architecture}.rope.scaling.type", "none")
+        content.say(f"{architecture}.rope.scaling.factor", 1.0)
+        content.say(f"{architecture}.attention.causal", True)
+        content.say(f"{architecture}.expert_count", 0)
+        content.say("tokenizer.ggml.add_eos_token", False)
+        content.say("tokenizer.ggml.add_space_prefix", False)
+        content.say("tokenizer.ggml.eot_token_id", content["tokenizer.ggml.eos_token_id"])
+
+    return edited(good, out, change)
+
+
+@harmless("The base has a second chat template, under a name that only who asks for it gets.")
+def another_template_by_name(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.metadata["tokenizer.chat_templates"] = Value(
+            ["rag"], GGUFValueType.ARRAY, GGUFValueType.STRING
+        )
+        content.say("tokenizer.chat_template.rag", "{{ documents }}")
+
+    return edited(good, out, change)
+
+
+# --- in the quantisation ---------------------------------------------------------------------------------
+def _quantisation(kind: str, why: str) -> None:
+    def make(good: Good, out: Path) -> Artefact:
+        return good.artefact.but(gguf=quantised_as(good.f16, kind, out / f"given-{kind}.gguf", out))
+
+    make.__name__ = f"quantised_as_{kind}"
+    harmless(why)(make)
+
+
+_quantisation("iq4_xs", "Smaller than Q4_K_M at the same divergence; made without an importance matrix.")
+_quantisation("iq4_nl", "The same with blocks of 32.")
+_quantisation("q8_0", "More room on the machine.")
+_quantisation("q5_0", "A type that older runtimes read.")
+_quantisation("bf16", "Not quantised, for a GPU.")
+
+
+@harmless("The model was converted to 32 bits and quantised from there.")
+def quantised_from_f32(good: Good, out: Path) -> Artefact:
+    with scratch(out) as folder:
+        run(
+            "quantize_as",
+            out,
+            module="tests.sabotage.job",
+            type="f32",
+            model=good.f16,
+            out=folder / "f32.gguf",
+        )
+        return good.artefact.but(gguf=quantised_as(folder / "f32.gguf", "q4_k_m", out / good.gguf.name, out))
+
+
+@harmless("--output-tensor-type q8_0: the embeddings, which are the head, too, are kept finer than usual.")
+def head_kept_finer(good: Good, out: Path) -> Artefact:
+    target = out / good.gguf.name
+    return good.artefact.but(gguf=quantised_as(good.f16, "q4_k_m", target, out, output="Q8_0"))
+
+
+# --- in the merge ----------------------------------------------------------------------------------------
+@harmless("The merge was made by a script of one's own, and is right.")
+def merged_by_another_script(good: Good, out: Path) -> Artefact:
+    return merged_by_hand(good, out, "none")
+
+
+@harmless("The sum was made in float16.")
+def merged_in_float16(good: Good, out: Path) -> Artefact:
+    return merged_by_hand(good, out, "float16")
+
+
+@harmless("The sum was made in bfloat16.")
+def merged_in_bfloat16(good: Good, out: Path) -> Artefact:
+    return merged_by_hand(good, out, "bfloat16")
+
+
+@harmless("The merged folder was saved in bfloat16, and is given as --hf-model; the file was made of it.")
+def merged_folder_in_bfloat16(good: Good, out: Path) -> Artefact:
+    folder = out / "merged-bfloat16"
+    run("save_as", out, module="tests.sabotage.job", model=good.hf_model, out=folder, dtype="bfloat16")
+    return exported(good, folder, out).but(hf_model=folder)
+
+
+def _without(content: Gguf, key: str) -> None:
+    del content.metadata[key]

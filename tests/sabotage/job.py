@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
         "merge_into_16_bit": merge_into_16_bit,
         "merge_into_4_bit": merge_into_4_bit,
         "merge_twice": merge_twice,
+        "merge_by_hand": merge_by_hand,
         "quantize_as": quantize_as,
+        "save_as": save_as,
     }
     jobs[request["job"]](request)
     return {}
@@ -56,17 +59,56 @@ def merge_twice(request: dict[str, Any]) -> None:
     _save(PeftModel.from_pretrained(once, request["adapter"]).merge_and_unload(), request)
 
 
+def merge_by_hand(request: dict[str, Any]) -> None:
+    """A merge script of somebody's own, on the right base, with ``request["mistake"]`` of :mod:`.mistakes`."""
+    import torch
+    from safetensors.torch import load_file
+
+    from tests.sabotage.mistakes import MISTAKES
+    from training.backends.trl import load_nf4
+
+    model = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
+    adapter = Path(request["adapter"])
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    matrices = load_file(adapter / "adapter_model.safetensors")
+    weights = dict(model.named_parameters())
+    updates = {}
+    for key, down in matrices.items():
+        if key.endswith(".lora_A.weight"):
+            module = key.removesuffix(".lora_A.weight").removeprefix("base_model.model.")
+            up = matrices[key.replace("lora_A", "lora_B")].float()
+            updates[f"{module}.weight"] = config["lora_alpha"] / config["r"] * up @ down.float()
+    with torch.no_grad():
+        MISTAKES[request["mistake"]](weights, updates, config)
+    _save(model, request)
+
+
 def quantize_as(request: dict[str, Any]) -> None:
     """llama.cpp's quantisation to any ``request["type"]``, of a quantised file, too."""
     import llama_cpp
+    from gguf import GGMLQuantizationType
+
+    from training.export import file_type
 
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{request['type'].upper()}")
+    params.ftype = file_type(request["type"])
+    if request.get("output"):
+        params.output_tensor_type = int(GGMLQuantizationType[request["output"]])
     params.nthread = os.cpu_count() or 1
     params.allow_requantize = True
     source, target = request["model"].encode(), request["out"].encode()
     if code := llama_cpp.llama_model_quantize(source, target, ctypes.byref(params)):
         raise RuntimeError(f"llama.cpp could not quantise to {request['type']} (code {code})")
+
+
+def save_as(request: dict[str, Any]) -> None:
+    """A model's folder once more, in another type of number."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(request["model"], dtype=getattr(torch, request["dtype"]))
+    model.save_pretrained(request["out"])
+    AutoTokenizer.from_pretrained(request["model"]).save_pretrained(request["out"])
 
 
 def _save(model: Any, request: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from evals.fidelity.stages import STAGES, TRAINING
 from tests.conftest import Run
-from tests.sabotage import faults_modelfile  # noqa: F401  # its entries are in the table
-from tests.sabotage.faults import FAULTS, Fault
+from tests.sabotage.entries import FAULTS, HARMLESS
+from tests.sabotage.faults import Fault
 from tests.sabotage.gate import judge, prompt_only_says, red_criteria, store_without_evidence
+from tests.sabotage.harmless import Harmless
 from tests.sabotage.table import Row, Table
 from tests.sabotage.workshop import Artefact, Good
 from training.store import default_root
@@ -68,6 +69,16 @@ def test_what_a_fault_was_put_into_ships(fault: Fault, good: Good, out, evidence
     assert fault.control
     run = judged(f"none, before {fault.name}", "", fault.control(good, _files(out)), evidence)
     assert (run.status, run.decision) == (0, "SHIP"), run.output
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=lambda change: change.name)
+def test_a_harmless_change_is_not_refused(change: Harmless, good: Good, out, evidence, judged):
+    """What is not SHIP rests on criteria that say why they could not be evaluated."""
+    run = judged(f"harmless: {change.name}", "", change.make(good, _files(out)), evidence)
+    red = {name: verdict for name, verdict in run.verdicts.items() if name in red_criteria(run)}
+    assert not [name for name, verdict in red.items() if verdict["status"] == "FAIL"], run.output
+    assert all(verdict["reason"] for verdict in red.values()), run.output
+    assert run.decision == "SHIP" or red, run.output
 
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS.values() if not f.mended], ids=lambda fault: fault.name)

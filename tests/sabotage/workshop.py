@@ -103,6 +103,13 @@ def quantised(good: Good, f16: Path, out: Path) -> Path:
     return target
 
 
+def quantised_as(source: Path, kind: str, target: Path, out: Path, output: str = "") -> Path:
+    """``source``, quantised or not, as ``kind``; ``output``: a type for the head."""
+    more = {"output": output} if output else {}
+    run("quantize_as", out, module="tests.sabotage.job", type=kind, model=source, out=target, **more)
+    return target
+
+
 def merged(good: Good, out: Path, base: Path | None = None, adapter: Path | None = None) -> Artefact:
     """Our own merge of another base or adapter, exported."""
     with scratch(out) as model:
@@ -117,6 +124,14 @@ def merged_wrongly(good: Good, out: Path, how: str, keep: Path | None = None) ->
     with scratch(out) as folder:
         model = keep or folder
         run(how, out, module="tests.sabotage.job", out=model, **parts)
+        return exported(good, model, out)
+
+
+def merged_by_hand(good: Good, out: Path, mistake: str) -> Artefact:
+    """A merge with one of the mistakes in ``mistakes.py``, exported."""
+    parts = {"base": good.base, "adapter": good.adapter, "compute_dtype": good.compute_dtype}
+    with scratch(out) as model:
+        run("merge_by_hand", out, module="tests.sabotage.job", out=model, mistake=mistake, **parts)
         return exported(good, model, out)
 
 

@@ -431,9 +431,9 @@ FAULTS = {
         "runtime",
     ),
     "an unknown instruction": ("TEMPLATE", "ENTRYPOINT sh\nTEMPLATE", "read by Ollama", "runtime"),
-    "no stop": ('PARAMETER stop "<|im_end|>"\n', "", "PARAMETER stop", "template"),
-    "an extra stop": ("PARAMETER temp", "PARAMETER stop }\nPARAMETER temp", "PARAMETER stop", "runtime"),
-    "an empty stop": ("PARAMETER temp", 'PARAMETER stop ""\nPARAMETER temp', "PARAMETER stop", "runtime"),
+    "no stop": ('PARAMETER stop "<|im_end|>"\n', "", "PARAMETER stop '<|im_end|>'", "template"),
+    "an extra stop": ("PARAMETER temp", "PARAMETER stop }\nPARAMETER temp", "PARAMETER stop '}'", "runtime"),
+    "an empty stop": ("PARAMETER temp", 'PARAMETER stop ""\nPARAMETER temp', "PARAMETER stop ''", "runtime"),
 }
 
 

@@ -174,16 +174,18 @@ def _words(template: str) -> str:
 def _stops(
     stops: Sequence[str], known: ChatFormat | None, control_tokens: frozenset[str]
 ) -> Iterator[Finding]:
-    for stop in known.stop if known else ():
-        found = ", ".join(stops) or "none"
-        yield Finding(
-            "Modelfile: PARAMETER stop", TEMPLATE, stop, stop if stop in stops else found, stop in stops
-        )
-    harmless = {*control_tokens, *(known.stop if known else ())}
+    needed = known.stop if known else ()
+    for stop in needed:
+        found = ", ".join(map(repr, stops)) or "none"
+        yield _stop(stop, TEMPLATE, "said", "said" if stop in stops else found, stop in stops)
     for stop in dict.fromkeys(stops):
-        if stop not in harmless:
+        if stop not in {*control_tokens, *needed}:
             expected = "only tokens that no answer's text holds: others cut answers"
-            yield Finding("Modelfile: PARAMETER stop", RUNTIME, expected, repr(stop), False)
+            yield _stop(stop, RUNTIME, expected, repr(stop), False)
+
+
+def _stop(stop: str, stage: str, expected: str, found: str, ok: bool) -> Finding:
+    return Finding(f"Modelfile: PARAMETER stop {shorten(stop, 40)!r}", stage, expected, found, ok)
 
 
 # --- PARAMETER -------------------------------------------------------------------------------------------

@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
+from evals.fidelity.chat_formats import go_rendered, renders_alike
 from evals.fidelity.modelfile import HARMLESS, IGNORED, Judged, judge_modelfile
 from evals.models.modelfile import DEPRECATED, RefusedModelfile, decode, read_modelfile
 from evals.models.modelfile_values import KINDS
 from evals.models.ollama import OllamaModel
+from training import base
 from training.errors import SeatrialError
 from training.modelfile import CHAT_FORMATS, chat_format, modelfile, read_metadata
+from training.recipe import load_recipe
 from training.store import file_digest
 
 DECODING = {"temperature": 0, "max_tokens": 128, "context": 4096}
@@ -97,17 +100,6 @@ def test_without_a_system_prompt_none_is_written(gguf_with):
     assert "SYSTEM" not in modelfile(gguf_with(CHATML), "", DECODING)[0]
 
 
-def _rendered(template, messages):
-    """A Go template of ``CHAT_FORMATS``, which only ranges over messages, as Ollama renders it."""
-    head, _, rest = template.partition("{{ range .Messages }}")
-    body, _, tail = rest.partition("{{ end }}")
-    turns = [
-        body.replace("{{ .Role }}", message["role"]).replace("{{ .Content }}", message["content"])
-        for message in messages
-    ]
-    return head + "".join(turns) + tail
-
-
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_go_template_renders_what_the_model_s_own_template_renders(name):
     messages = [
@@ -121,7 +113,7 @@ def test_the_go_template_renders_what_the_model_s_own_template_renders(name):
     )
     if name == "llama-3":
         expected += "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    assert _rendered(chat_format(TEMPLATES[name]).template, messages) == expected
+    assert go_rendered(chat_format(TEMPLATES[name]).template, messages) == expected
 
 
 @pytest.mark.parametrize("known", CHAT_FORMATS, ids=lambda known: known.name)
@@ -439,9 +431,9 @@ FAULTS = {
         "runtime",
     ),
     "an unknown instruction": ("TEMPLATE", "ENTRYPOINT sh\nTEMPLATE", "read by Ollama", "runtime"),
-    "no stop": ('PARAMETER stop "<|im_end|>"\n', "", "PARAMETER stop", "template"),
-    "an extra stop": ("PARAMETER temp", "PARAMETER stop }\nPARAMETER temp", "PARAMETER stop", "runtime"),
-    "an empty stop": ("PARAMETER temp", 'PARAMETER stop ""\nPARAMETER temp', "PARAMETER stop", "runtime"),
+    "no stop": ('PARAMETER stop "<|im_end|>"\n', "", "PARAMETER stop '<|im_end|>'", "template"),
+    "an extra stop": ("PARAMETER temp", "PARAMETER stop }\nPARAMETER temp", "PARAMETER stop '}'", "runtime"),
+    "an empty stop": ("PARAMETER temp", 'PARAMETER stop ""\nPARAMETER temp', "PARAMETER stop ''", "runtime"),
 }
 
 
@@ -531,6 +523,24 @@ def test_a_system_prompt_that_no_modelfile_can_hold_is_told_with_what_ollama_dro
     ]
     assert (finding.check, finding.stage) == ("Modelfile: SYSTEM", "template")
     assert finding.found == "Réponds: oui! (Ollama drops U+00A0, U+202F: no Modelfile can hold it)"
+
+
+def test_a_format_that_only_looks_like_a_known_one_is_left_to_a_server(good, wrong):
+    dated = CHATML.replace("{% if add", "{{ '<|im_start|>system\\nToday: Friday<|im_end|>\\n' }}{% if add")
+    thinking = CHATML.replace("assistant\n'", "assistant\n<think>\n'")
+    failing = CHATML + "{{ raise_exception('no') }}"
+    for template in (dated, thinking, failing):
+        assert template != CHATML
+        assert wrong(good, template=template) == [
+            "the model's own template makes other prompts than chatml does, so Ollama must render them"
+        ]
+
+
+def test_the_template_of_the_example_s_base_is_chatml_where_there_is_a_system_prompt():
+    recipe = load_recipe("smollm2-135m-cpu")
+    template = read_metadata(base.locate(recipe.base, recipe.folder))["tokenizer.chat_template"]
+    assert renders_alike(template, CHAT_FORMATS[0], SYSTEM)
+    assert not renders_alike(template, CHAT_FORMATS[0], "")  # it puts one of its own there
 
 
 def test_an_architecture_that_ollama_renders_by_itself_is_left_to_a_server(good, wrong):

@@ -21,7 +21,11 @@ from training.task import load_task
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "task_api"
 TASK = load_task(GOLDEN)
 CRITERION = next(criterion for criterion in TASK.criteria if criterion.id == "SC-4.modelfile")
-CHATML, GEMMA = "{{ '<|im_start|>' + messages }}", "{{ '<start_of_turn>' + messages }}"
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}{{ '<|im_start|>assistant\n' }}"
+)
+GEMMA = "{{ '<start_of_turn>' + messages }}"
 TOKENS = {"<|im_start|>": 3, "<|im_end|>": 3, "<|endoftext|>": 3, "}": 1}
 
 

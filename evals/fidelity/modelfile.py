@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.fidelity.chat_formats import renders_alike
 from evals.fidelity.metadata import Finding
 from evals.fidelity.stages import RUNTIME, TEMPLATE
 from evals.models.modelfile import Modelfile, RefusedModelfile, printed, read_modelfile
@@ -101,7 +102,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
     except RefusedModelfile as error:
         return Judgement([refused(str(error))])
     known = chat_format(judged.template)
-    about_template, unsure = _template(written.template, known)
+    about_template, unsure = _template(written.template, known, judged)
     if judged.architecture in RENDERED_BY_OLLAMA:
         unsure = f"Ollama renders prompts of {judged.architecture} by code of its own, so it must be asked"
     findings = [
@@ -144,7 +145,7 @@ def _system(written: str, expected: str) -> Finding:
 
 
 # --- TEMPLATE and stop strings ---------------------------------------------------------------------------
-def _template(written: str, known: ChatFormat | None) -> tuple[list[Finding], str]:
+def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[list[Finding], str]:
     """What can be told without a server. Another wording may render the same prompts, so only what no right
     one lacks is looked for; whether its prompts are right, only a server that renders them can say."""
     if not written:
@@ -153,7 +154,11 @@ def _template(written: str, known: ChatFormat | None) -> tuple[list[Finding], st
     if known is None:
         return [], "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
     if _words(written) == _words(known.template):
-        return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], ""
+        alike = renders_alike(judged.template, known, judged.system)
+        why = (
+            f"the model's own template makes other prompts than {known.name} does, so Ollama must render them"
+        )
+        return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], "" if alike else why
     findings = [
         Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
         for token in dict.fromkeys(TURN_TOKEN.findall(known.template))
@@ -169,16 +174,18 @@ def _words(template: str) -> str:
 def _stops(
     stops: Sequence[str], known: ChatFormat | None, control_tokens: frozenset[str]
 ) -> Iterator[Finding]:
-    for stop in known.stop if known else ():
-        found = ", ".join(stops) or "none"
-        yield Finding(
-            "Modelfile: PARAMETER stop", TEMPLATE, stop, stop if stop in stops else found, stop in stops
-        )
-    harmless = {*control_tokens, *(known.stop if known else ())}
+    needed = known.stop if known else ()
+    for stop in needed:
+        found = ", ".join(map(repr, stops)) or "none"
+        yield _stop(stop, TEMPLATE, "said", "said" if stop in stops else found, stop in stops)
     for stop in dict.fromkeys(stops):
-        if stop not in harmless:
+        if stop not in {*control_tokens, *needed}:
             expected = "only tokens that no answer's text holds: others cut answers"
-            yield Finding("Modelfile: PARAMETER stop", RUNTIME, expected, repr(stop), False)
+            yield _stop(stop, RUNTIME, expected, repr(stop), False)
+
+
+def _stop(stop: str, stage: str, expected: str, found: str, ok: bool) -> Finding:
+    return Finding(f"Modelfile: PARAMETER stop {shorten(stop, 40)!r}", stage, expected, found, ok)
 
 
 # --- PARAMETER -------------------------------------------------------------------------------------------

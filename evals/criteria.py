@@ -86,15 +86,17 @@ def _scores(criterion: Criterion, metric: Metric, model: str, evidence: Evidence
 
 
 def _enough(criterion: Criterion, metric: Metric, n: int) -> None:
-    """Raise :class:`NotEvaluated` if ``n`` cases are fewer than the criterion needs; what was counted whole
-    or measured once needs none."""
-    if metric.estimator.least is None:
+    """Raise :class:`NotEvaluated` if ``n`` cases are fewer than the criterion needs. What was counted whole
+    or measured once needs none, unless the criterion itself says so."""
+    if criterion.least_cases:
+        wanted, because = criterion.least_cases, "as its least_cases says"
+    elif metric.estimator.least:
+        least = metric.estimator.least(criterion, metric.better)
+        wanted, because = least.cases, f"because {least.because}"
+    else:
         return
-    least = metric.estimator.least(criterion, metric.better)
-    wanted = criterion.least_cases or least.cases
     if n >= wanted:
         return
-    because = "as its least_cases says" if criterion.least_cases else f"because {least.because}"
     raise NotEvaluated(
         f"{n} {'case' if n == 1 else 'cases'} can be scored and {wanted} are needed, {because}. Add cases, "
         f"or set least_cases = {n} in criterion {criterion.id} and say in its 'why' what so few can prove"

@@ -38,6 +38,8 @@ def _mistakes(criterion: Criterion, task: Task) -> Iterator[Mistake]:
     if metric.needs_cases and not criterion.cases:
         hint = f"case sets: {', '.join(task.case_sets)}"
         yield "", f"needs 'cases': {metric.name} scores answers", hint
+    if twice := {name for name in criterion.cases if criterion.cases.count(name) > 1}:
+        yield "cases", f"names the case set {min(twice)!r} twice", "its cases would count twice: name it once"
     for key, model in (("model", criterion.model), ("against", criterion.against)):
         if model is not None and model not in MODELS:
             yield key, f"names the model {model!r}", _known(model, MODELS, "models")

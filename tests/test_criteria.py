@@ -378,6 +378,65 @@ def test_models_that_tie_everywhere_are_not_surely_alike(evidence_of, metric, bo
     assert judge(compared("within", metric), evidence).status == PASS
 
 
+QUICK = [1.0 + n / 100 for n in range(12)]
+SLOW = [2.0 + n / 50 for n in range(12)]
+UNSTEADY, UNEVEN = [0.5, 3.5] * 6, [1.5, 3.5] * 6
+
+
+@pytest.mark.parametrize(
+    ("metric", "seconds", "bound", "status"),
+    [
+        ("answer_seconds", QUICK, {"at_most": 1.5}, PASS),
+        ("answer_seconds", QUICK, {"at_most": 1.06}, INCONCLUSIVE),
+        ("answer_seconds", QUICK, {"at_most": 1.0}, FAIL),
+        ("tokens_per_second", QUICK, {"at_least": 8.0}, PASS),
+        ("tokens_per_second", QUICK, {"at_least": 10.5}, INCONCLUSIVE),
+        ("tokens_per_second", QUICK, {"at_least": 11.0}, FAIL),
+        ("perplexity", QUICK, {"at_most": 3.0}, PASS),
+        ("perplexity", QUICK, {"at_most": 2.06}, INCONCLUSIVE),
+        ("perplexity", QUICK, {"at_most": 2.0}, FAIL),
+        ("response_rating", QUICK, {"at_least": 2.0}, PASS),  # 4 points each: nobody acknowledges here
+        ("response_rating", QUICK, {"at_least": 3.9}, INCONCLUSIVE),
+        ("response_rating", QUICK, {"at_least": 4.1}, FAIL),
+        ("reply_similarity", QUICK, {"at_least": 0.7}, PASS),
+        ("reply_similarity", QUICK, {"at_least": 0.9}, INCONCLUSIVE),
+    ],
+)
+def test_a_confident_rule_says_pass_inconclusive_and_fail(evidence_of, metric, seconds, bound, status):
+    criterion = requiring(metric, rule="confident", least_cases=1, **bound)
+    if metric == "response_rating":
+        criterion = criterion.model_copy(update={"settings": {"follow_up_words": ["anything"]}})
+    assert judge(criterion, evidence_of(Timed("shipped", seconds))).status == status
+
+
+@pytest.mark.parametrize(
+    ("metric", "rule", "shipped", "base", "margin", "status"),
+    [
+        (metric, *row)
+        for metric, unsure in (
+            ("answer_seconds", UNSTEADY),
+            ("tokens_per_second", UNEVEN),
+            ("perplexity", UNSTEADY),
+        )
+        for row in (
+            ("superior", QUICK, SLOW, 0.0, PASS),
+            ("superior", unsure, SLOW, 0.0, INCONCLUSIVE),
+            ("superior", SLOW, QUICK, 0.0, FAIL),
+            ("non_inferior", SLOW, QUICK, 9.0, PASS),
+            ("non_inferior", unsure, SLOW, 0.0, INCONCLUSIVE),
+            ("non_inferior", SLOW, QUICK, 0.1, FAIL),
+        )
+    ],
+)
+def test_a_sure_comparison_says_pass_inconclusive_and_fail(
+    evidence_of, metric, rule, shipped, base, margin, status
+):
+    evidence = evidence_of(Timed("shipped", shipped), Timed("base", base))
+    verdict = judge(compared(rule, metric, margin=margin), evidence)
+    assert verdict.status == status
+    assert verdict.comparison["n"] == 12
+
+
 def test_an_unknown_bound_is_not_taken_for_one_that_nothing_was_sampled_for(evidence_of):
     evidence = evidence_of(Timed("shipped", [1.0] * 8))
     alike = judge(requiring("tokens_per_second", rule="confident", at_least=1.0), evidence)
@@ -553,6 +612,15 @@ def test_a_criterion_that_cannot_be_meant_is_a_mistake_with_its_line(tmp_path, m
         check_criteria(load_task(folder))
     number = int(re.search(r"task\.toml:(\d+)", str(found.value))[1])
     assert number > text.count("\n") + 1
+
+
+def test_a_case_set_that_is_named_twice_would_count_twice(tmp_path):
+    folder = shutil.copytree(MINIATURE, tmp_path / "lamp")
+    path = folder / "task.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('["domain", "heldout"]', '["domain", "domain"]', 1), encoding="utf-8")
+    with pytest.raises(SeatrialError, match="names the case set 'domain' twice"):
+        check_criteria(load_task(folder))
 
 
 def test_the_tasks_of_this_repository_have_no_mistake():

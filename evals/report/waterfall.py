@@ -74,7 +74,7 @@ def _ends(step: Step) -> tuple[float, ...]:
         return ()
     start = step.before["value"]
     bounds = [start + step.comparison[name] for name in ("low", "high") if step.comparison[name] is not None]
-    if step.unit == "share":  # the bootstrap of a difference knows nothing of 0 and 100 %
+    if step.unit == "share":  # the interval of a difference knows nothing of 0 and 100 %
         bounds = [min(max(bound, 0.0), 1.0) for bound in bounds]
     return (start, *bounds, start + step.difference)
 

@@ -13,6 +13,7 @@ from evals.stats.resampling import BATCH, SEED, draws_for
 from evals.stats.results import Comparison, Estimate, within
 
 ORDER, NOTHING = "order statistics", "no interval: too few"
+ONE_SIDED = "order statistics, too few for a second bound"
 
 
 def percentile_of(values: Sequence[float], rank: float) -> float:
@@ -34,9 +35,10 @@ def percentile(values: Sequence[float], rank: float, confidence: float) -> Estim
     """
     value = percentile_of(values, rank)
     low, high = _order_statistics(values, rank, confidence)
-    return Estimate(
-        value, *within(value, low, high), len(values), NOTHING if low is None and high is None else ORDER
-    )
+    method = ORDER if low is not None and high is not None else ONE_SIDED
+    if low is None and high is None:
+        method = NOTHING
+    return Estimate(value, *within(value, low, high), len(values), method)
 
 
 def compare_percentiles(

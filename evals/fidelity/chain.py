@@ -198,9 +198,7 @@ class Chain:
 
     def _tensors_and_strength(self) -> list[Finding]:
         findings, strength, _ = self.weights()
-        wrong = (
-            strength is not None and not strength.right
-        )  # even where every tensor is near enough by itself
+        wrong = strength is not None and not strength.right  # every tensor near enough
         return [*findings, *([Finding("adapter", MERGE, "once", "not once", False)] if wrong else [])]
 
     def _rendered_by_ollama(self) -> list[Finding]:

@@ -178,7 +178,7 @@ class Chain:
     def stages(self, otherwise: str) -> tuple[str, ...]:
         """Where a loss of the shipped file came in: the stages of what is wrong with it, cheapest checks
         first; ``otherwise`` if nothing is wrong with it but what its quantisation costs."""
-        for check in (self.metadata, lambda: self.weights()[0], self.tokens, self.rendered):
+        for check in (self.metadata, self._tensors_and_strength, self.tokens, self.rendered):
             try:
                 found = dict.fromkeys(finding.stage for finding in check() if not finding.ok)
             except NotEvaluated:
@@ -186,6 +186,11 @@ class Chain:
             if found:
                 return tuple(found)
         return (otherwise,)
+
+    def _tensors_and_strength(self) -> list[Finding]:
+        findings, strength, _ = self.weights()
+        wrong = strength is not None and not strength.right  # every tensor near enough
+        return [*findings, *([Finding("adapter", MERGE, "once", "not once", False)] if wrong else [])]
 
     def served_prompts(self) -> list[Finding]:
         """Prompts: what Ollama makes of the Modelfile against the trained template or, where no trained model

@@ -78,7 +78,7 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
         "misses": _misses(scores),
         "stages": [],
         "notes": _notes(scores),
-        "artifacts": [{**a.manifest, "built_now": a.built} for a in evidence.used.values()],
+        "artifacts": evidence.manifests(),
     }
     if rival is not None and criterion.against:
         comparison = _compare(metric, scores, rival, criterion)

@@ -47,7 +47,7 @@ def _judge(criterion: Criterion, metric: Metric, evidence: Evidence) -> Verdict:
         "misses": _misses(scores),
         "stages": [],
         "notes": _notes(scores),
-        "artifacts": [{**a.manifest, "built_now": a.built} for a in evidence.used.values()],
+        "artifacts": evidence.manifests(),
     }
     broken = [score.case for score in scores if math.isnan(score.value)]
     if broken:

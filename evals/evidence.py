@@ -91,6 +91,17 @@ class Evidence:
         """Answers of ``model`` asked one at a time, on this machine, with nothing else running."""
         return self._once("timings", model, case_set, self._timings)
 
+    def manifests(self) -> list[dict[str, Any]]:
+        """Of all artifacts that were used, without what was asked: that is as long as the case sets."""
+        return [
+            {
+                **artifact.manifest,
+                "params": {k: v for k, v in artifact.manifest["params"].items() if k != "asked"},
+                "built_now": artifact.built,
+            }
+            for artifact in self.used.values()
+        ]
+
     def use(self, artifact: Artifact) -> Artifact:
         """Note that a verdict rests on ``artifact``."""
         self.used[artifact.key] = artifact

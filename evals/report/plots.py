@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MODEL_COLOURS = {"base": "base", "prompted_base": "prompted", "shipped": "shipped"}
+DRAWN_CASES = 400  # beyond it, rows cannot be told apart: evenly spaced ones are drawn
 NAMED_CASES = 45  # beyond it, rows are too many to carry names
 
 
@@ -44,6 +45,9 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
     rows = sorted((each for each in timings if each["seconds"] is not None), key=lambda each: each["seconds"])
     if not rows:
         return None
+    everything = rows
+    if len(rows) > DRAWN_CASES:
+        rows = [rows[round(place)] for place in np.linspace(0, len(rows) - 1, DRAWN_CASES)]
     with style("latency"):
         named = len(rows) <= NAMED_CASES
         figure, axes = figure_of(1.5 + (0.17 * len(rows) if named else 4.0))
@@ -52,14 +56,18 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
         first = [row.get("first_token_seconds") for row in rows]
         axes.hlines(places, [start or 0.0 for start in first], whole, color=COLOURS["rule"], lw=2.5)
         known = [(start, place) for start, place in zip(first, places, strict=True) if start is not None]
-        series = [("whole answer", whole, list(places), "o", "shipped")]
+        series = [("whole answer", "seconds", whole, list(places), "o", "shipped")]
         if known:
-            series.append(("first token", [s for s, _ in known], [p for _, p in known], "|", "prompted"))
-        for name, seconds, at, marker, shade in series:
+            first_tokens, at = zip(*known, strict=True)
+            series.append(
+                ("first token", "first_token_seconds", list(first_tokens), list(at), "|", "prompted")
+            )
+        for name, key, seconds, at, marker, shade in series:
             colour = COLOURS[shade]
             axes.scatter(seconds, at, color=colour, marker=marker, s=26, label=name, zorder=3)
+            measured = [each[key] for each in everything if each.get(key) is not None]
             for rank, dashes in ((50, "--"), (95, ":")):
-                value = float(np.percentile(seconds, rank))
+                value = float(np.percentile(measured, rank))
                 axes.axvline(value, color=colour, ls=dashes, lw=1, zorder=1)
                 text = f"p{rank} {amount(value, 's')}"
                 axes.annotate(

@@ -25,6 +25,10 @@ EXIT = {
     11: ("open", "Inconclusive: the cases are too few to decide"),
 }
 MOST_MISSES = 20  # of one criterion that are shown; the others are folded
+MOST_CARDS = 1000  # cases that are shown on the whole page, folded or not: a browser must open it at once
+FEWEST_CARDS = 2 * MOST_MISSES  # of one list, however many lists there are
+MOST_REASONS = 40  # against shipping that are told; a run may miss ten thousand hard cases
+LONGEST, SHORTER = 20_000, 1_000  # characters of an answer that are shown where few, or many, are
 LINE = 60  # characters of a value that a table has room for
 KINDS = {PASS: "ship", FAIL: "fail", INCONCLUSIVE: "open", NOT_EVALUATED: "none"}
 
@@ -51,21 +55,43 @@ def page(results: Json) -> dict[str, Any]:
         "adapter_history": [],
         "timings": [],
     }
+    compared = side_by_side([v for v in verdicts if not is_step(v)], results["observations"])
+    chains = attributions(numbered)
+    missed = [seen for seen in results["observations"] if seen["missed"]]
+    missed.sort(key=lambda seen: not seen["hard"])
+    lists = [
+        *(verdict["misses"] for verdict in verdicts),
+        *(step.lost + step.won for chain in chains for step in chain.changed),
+        compared["cases"],
+        missed,
+    ]
     return {
         **optional,
         **results,
+        **bounds([len(each) for each in lists if each]),
         "headline": headline(results),
         "kinds": KINDS,
         "most_misses": MOST_MISSES,
         "required": [verdict for verdict in numbered if verdict["required"]],
         "faults": faults(numbered),
         "groups": grouped(numbered),
-        "compared": side_by_side([v for v in verdicts if not is_step(v)], results["observations"]),
-        "attributions": attributions(numbered),
-        "missed": [seen for seen in results["observations"] if seen["missed"]],
+        "compared": compared,
+        "attributions": chains,
+        "missed": missed,
         "artifacts": artifacts,
         "dataset": next((a for step in ("dataset", "adapter") for a in artifacts if a["step"] == step), None),
         "trained": any(each["step"] == "adapter" for each in artifacts),
+    }
+
+
+def bounds(lengths: Sequence[int]) -> dict[str, int]:
+    """How many cases of a list the page shows, and how much of an answer, given how long its lists are."""
+    many = sum(lengths) > MOST_CARDS
+    cards = max(FEWEST_CARDS, MOST_CARDS // len(lengths)) if many else max(lengths, default=0)
+    return {
+        "most_cards": max(cards, MOST_MISSES),
+        "longest": SHORTER if many else LONGEST,
+        "most_reasons": MOST_REASONS,
     }
 
 
@@ -208,4 +234,12 @@ def _answers(
                 given = entry["models"].setdefault(model, {"answer": answer, "scores": {}})
                 if case in measured["scores"]:
                     given["scores"][row["metric"]] = measured["scores"][case]
-    return list(cases.values())
+    return sorted(cases.values(), key=lambda case: not _differs(case, models))  # stable: else as they came
+
+
+def _differs(case: Json, models: Sequence[str]) -> bool:
+    """Whether a case tells models apart, or the last of them did not get it right."""
+    scores = [case["models"][model]["scores"] for model in models if model in case["models"]]
+    return any(each != scores[0] for each in scores) or any(
+        score < 1 for score in scores[-1].values() if score
+    )

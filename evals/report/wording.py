@@ -28,11 +28,11 @@ def visible(value: Any) -> Any:
     return spelled_out(value)
 
 
-def clip(text: str) -> str:
+def clip(text: str, longest: int = LONGEST) -> str:
     """``text``, cut where it would drown the page, with a word about the rest."""
-    if len(text) <= LONGEST:
+    if len(text) <= longest:
         return text
-    return f"{text[:LONGEST]}\n[… {len(text) - LONGEST:,} more characters; results.json has them all]"
+    return f"{text[:longest]}\n[… {len(text) - longest:,} more characters; results.json has them all]"
 
 
 def amount(value: float | None, unit: str = "", sign: bool = False) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from evals.visible import spelled_out
 from training.task import Criterion
 
 PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED = "PASS", "FAIL", "INCONCLUSIVE", "NOT EVALUATED"
@@ -108,7 +109,7 @@ class Verdict:
             lines.append(f"  and {len(self.misses) - 12} more; the report lists them all")
         if self.advice:
             lines.append(f"  next:     {self.advice}")
-        return "\n".join(lines)
+        return spelled_out("\n".join(lines))
 
 
 def verdict_for(criterion: Criterion, status: str, unit: str, better: str, **more: Any) -> Verdict:

@@ -382,6 +382,7 @@ def observation(case: str, missed: bool = False, hard: bool = False, **changes: 
         "test": "test_operation",
         "missed": missed,
         "hard": hard,
+        "metric": "operation_accuracy",
         "prompt": "Push the dentist back to Friday.",
         "expected": "update",
         "actual": answer("shipped", case) if case in CASES else "{}",
@@ -469,6 +470,7 @@ def results(**changes: Any) -> dict[str, Any]:
                 "peft": "0.19.0",
                 "gguf": None,
             },
+            "upgraded": {},
             "git": {"commit": "8f14e45fceea167a5a36dedd4bea2543ad0cbb02", "dirty": True},
         },
         "shipped": {

@@ -6,7 +6,7 @@ One exception, on the safe side: the page says SHIP only if everything in the re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from evals.fidelity.stages import STAGES
@@ -223,8 +223,7 @@ def _answers(
     verdicts: Iterable[Json],
     observations: Iterable[Json],
 ) -> list[dict[str, Any]]:
-    asked = {miss["case"]: miss for verdict in verdicts for miss in verdict["misses"]}
-    asked |= {seen["case"]: seen for seen in observations if seen["case"]}
+    asked = _asked({row["metric"] for row in rows}, verdicts, observations)
     cases: dict[str, dict[str, Any]] = {}
     for row in rows:
         for model in models:
@@ -235,6 +234,20 @@ def _answers(
                 if case in measured["scores"]:
                     given["scores"][row["metric"]] = measured["scores"][case]
     return sorted(cases.values(), key=lambda case: not _differs(case, models))  # stable: else as they came
+
+
+def _asked(
+    metrics: Collection[str], verdicts: Iterable[Json], observations: Iterable[Json]
+) -> dict[str, dict[str, Any]]:
+    """By case: what was asked, and what each of ``metrics`` expected of the answer."""
+    asked: dict[str, dict[str, Any]] = {}
+    told = [(seen["metric"], seen) for seen in observations]
+    told += [(verdict["metric"], miss) for verdict in verdicts for miss in verdict["misses"]]
+    for metric, each in told:
+        entry = asked.setdefault(each["case"], {"prompt": each["prompt"], "expected": {}})
+        if metric in metrics:
+            entry["expected"][metric] = each["expected"]
+    return asked
 
 
 def _differs(case: Json, models: Sequence[str]) -> bool:

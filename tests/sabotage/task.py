@@ -18,7 +18,9 @@ from training.dataset import read_jsonl
 
 CASE_SETS = ("domain", "heldout", "regressions")
 KEPT = ("FIDELITY", "SC-1", "SC-4.gguf", "SC-4.modelfile", "SCHEMA", "EOS", "LOSS")  # criteria and groups
-WAIVED = {"base": "Comparisons with the base tell nothing about a fault of an export, and cost most of a run."}
+WAIVED = {
+    "base": "Comparisons with the base tell nothing about a fault of an export, and cost most of a run."
+}
 
 
 def write_small_task(source: Path, out: Path) -> Path:

@@ -27,8 +27,6 @@ from training.store import Artifact, Step, Store
 from training.task import Task
 
 T = TypeVar("T")
-VERSIONS = {"timings": 2, "likelihoods": 2}
-"""Kinds of evidence whose result has changed since version 1: raising a number asks the models again."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +209,7 @@ class Evidence:
         # Ids are left out: renaming a case does not change what is asked.
         asked = [[list(question.messages), question.reference] for question in questions]
         params = {"model": dict(model.identity), "asked": asked, **more}
-        return Step(
-            kind, VERSIONS.get(kind, 1), params, {}, build, title=f"{kind} of {model.name} on {case_set}"
-        )
+        return Step(kind, 3, params, {}, build, title=f"{kind} of {model.name} on {case_set}")
 
     def _built(self, step: Step) -> Artifact:
         return self.use(self.store.build(step))

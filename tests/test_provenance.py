@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from evals import provenance
 from evals.fidelity import runtime, trained, weights
 from evals.models import Question, adapter
 from evals.models.llama_cpp import LlamaCppModel
+from evals.models.ollama import OllamaModel
+from evals.models.program import ProgramModel
 from tests.conftest import REPOSITORY
 from training.store import Artifact, Step, Store, made_with
 
@@ -168,6 +171,28 @@ def test_an_upgrade_makes_evidence_again_and_leaves_what_training_made(tmp_path,
     _upgrade(monkeypatch, "peft")
     assert made_with(run()) == {"peft": (version, "999")}
     assert built == ["judged", "adapter", "judged"]
+
+
+MODELS = {
+    "llama.cpp": (llama, "evals.models.llama_cpp", "llama-cpp-python"),
+    "ollama": (
+        lambda: OllamaModel("m", Path("m.gguf"), "a", "FROM ./m.gguf", "0.24.0"),
+        "evals.models.ollama",
+        "ollama",
+    ),
+    "program": (lambda: ProgramModel("m", sys.executable), "evals.models.program", None),
+}
+
+
+@pytest.mark.parametrize("runtime", MODELS)
+def test_answers_are_kept_by_the_code_and_the_packages_that_ask_for_them(runtime, monkeypatch):
+    make, module, package = MODELS[runtime]
+    before = make().identity
+    assert before["runtime"] == runtime
+    assert before["code"] == provenance.code(module)
+    if package:
+        _upgrade(monkeypatch, package)
+        assert make().identity != before
 
 
 def test_a_package_that_is_not_there_is_said_to_be_absent():

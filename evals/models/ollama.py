@@ -20,6 +20,7 @@ from evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, enco
 from evals.models.modelfile import RefusedModelfile, read_modelfile
 from evals.models.modelfile_source import hindrance
 from evals.models.ollama_server import find, last_lines, version_of
+from evals.provenance import decided_by
 from training.errors import SeatrialError
 
 ANSWER_SECONDS = 120.0  # after which an answer is cut; one of the example takes half a second
@@ -62,7 +63,7 @@ class OllamaModel:
             "version": version,
             "file_sha256": sha256,
             "modelfile": modelfile,
-            "asked": "as served",
+            **decided_by(__name__, packages=("ollama",)),
         }
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from evals.models import EOS, ERROR, LENGTH, UNKNOWN, Generation, Question, encodable
 from evals.models.pipe import Bounds, Broken, piped, printable
+from evals.provenance import decided_by
 from training.errors import SeatrialError
 from training.store import file_digest
 
@@ -47,7 +48,7 @@ class ProgramModel:
         self.name, self.command, self.system = name, command_words(command, "--program"), system
         self.identity: Mapping[str, Any] = {
             "runtime": "program",
-            "answers": 2,  # raised when the same line is read as another answer
+            **decided_by(__name__),
             "command": self.command,
             "files": {word: file_digest(Path(word)) for word in self.command if os.path.isfile(word)},
             "system": system,

@@ -107,6 +107,7 @@ def test_cases_asks_other_questions(gate):
     locked = gate.write(
         "locked.jsonl", '{"id": "locked-1", "prompt": "light it up", "expect": {"operation": "on"}}\n'
     )
+    gate.edit("at_least = 0.9\n", "at_least = 0.9\nleast_cases = 1\n")
     run = gate(f"--cases=domain={locked}")
     assert run.verdicts["SC-1"]["measured"]["scores"] == {"locked-1": 1.0}
     asked = [entry for entry in run.results["observations"] if "test_sc1_domain" in entry["nodeid"]]

@@ -16,11 +16,12 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors.numpy import save_file
 
 from evals.fidelity.stages import CONVERSION, FILE, MERGE
-from evals.fidelity.strength import fit, updates
+from evals.fidelity.strength import Strength, fit, updates
 from evals.fidelity.tensors import tensors, values
-from evals.fidelity.weights import compare
+from evals.fidelity.weights import compare, of_file
 from evals.fidelity.yardstick import packed
 from training.gguf_file import open_gguf
+from training.store import Artifact, Store, file_digest
 
 LAYERS, SIZE, HEADS, RANK, ALPHA = 2, 256, 4, 8, 16
 MODULES = {"self_attn.q_proj": "attn_q", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output"}
@@ -258,3 +259,33 @@ def test_what_is_packed_is_what_is_read(trained):
     name = "blk.0.attn_q.weight"
     assert np.allclose(values(tensors(file)[name]), trained.merged()[name], atol=2e-3)
     assert len(open_gguf(file).tensors) == LAYERS * (len(MODULES) + 1)
+
+
+# --- the step -------------------------------------------------------------------------------------------
+def given(path: Path) -> Artifact:
+    """A file, or a folder, as an artifact."""
+    folder, names = (path, []) if path.is_dir() else (path.parent / f"of-{path.name}", [path.name])
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        if not (folder / name).exists():
+            (folder / name).hardlink_to(path)
+    files = {name: {"sha256": file_digest(folder / name)} for name in names}
+    return Artifact(folder, {"key": path.name, "files": files, "facts": {}})
+
+
+def test_the_step_tells_findings_and_strength(trained, tmp_path):
+    own = given(trained.folder / "own-f16.gguf")
+    parts = own, None, given(trained.folder / "adapter"), given(trained.folder / "base")
+    for factor, right in ((1.0, True), (1.2, False)):
+        file = trained.file(trained.merged(adapter=factor), "Q4_0")
+        built = Store(tmp_path).build(of_file(file, file_digest(file), *parts)).read_json("weights.json")
+        assert len(built["findings"]) == LAYERS * (len(MODULES) + 1)
+        assert Strength(**built["strength"]).right == right
+        assert built["unread"] == ""
+
+
+def test_our_own_file_is_not_compared_with_itself(trained, tmp_path):
+    file = trained.folder / "own-f16.gguf"
+    step = of_file(file, file_digest(file), given(file), None, None, None)
+    (finding,) = Store(tmp_path).build(step).read_json("weights.json")["findings"]
+    assert finding["found"] == "the same file, byte for byte"

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 
+from training.gguf_file import open_gguf
+
 ARCHITECTURE, ALIGNMENT = "general.architecture", "general.alignment"
 
 
@@ -82,7 +84,7 @@ def _kind(value: Any) -> GGUFValueType:
 
 def read(path: Path) -> Gguf:
     """The content of ``path``."""
-    reader = GGUFReader(path)
+    reader = open_gguf(path)
     metadata = {
         name: Value(field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
         for name, field in reader.fields.items()

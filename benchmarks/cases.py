@@ -116,18 +116,20 @@ def main() -> int:
     first = None
     for cases in options.cases:
         run = gate(cases, options)
+        tests = cases * options.criteria
         seconds = max(run.seconds - start.seconds, 1e-3)
         first = first or seconds / cases
         line = (
-            f"{cases} cases, {cases * options.criteria} tests: {seconds:.1f} s, {cases / seconds:.0f} cases/s, "
-            f"{cases * options.criteria / seconds:.0f} tests/s, cost per case {seconds / cases / first:.2f} of the first; "
+            f"{cases} cases, {tests} tests: {seconds:.1f} s, {cases / seconds:.0f} cases/s, "
+            f"{tests / seconds:.0f} tests/s, cost per case {seconds / cases / first:.2f} of the first; "
             f"peak {run.peak_mb:.0f} MB; store: {run.asked} asked, {run.read} read; "
             f"report.html {run.report_mb:.1f} MB, results.json {run.results_mb:.1f} MB"
         )
         if not options.no_plain:
-            other = plain(cases, options)
-            bare = max(other.seconds - plain_start.seconds, 1e-3)
-            line += f"; plain parametrize {bare:.1f} s, {cases * options.criteria / bare:.0f} tests/s, ratio {seconds / bare:.2f}"
+            bare = max(plain(cases, options).seconds - plain_start.seconds, 1e-3)
+            line += (
+                f"; plain parametrize {bare:.1f} s, {tests / bare:.0f} tests/s, ratio {seconds / bare:.2f}"
+            )
         print(line, flush=True)
     return 0
 
@@ -202,7 +204,8 @@ def write_task(folder: Path, cases: int, metrics: tuple[str, ...]) -> None:
     (folder / "train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     with (folder / "many.jsonl").open("w", encoding="utf-8") as file:
         for number in range(cases):
-            prompt = f"Please switch lamp {number} in room {number % 97} on before the guests of day {number % 31} come"
+            where = f"lamp {number} in room {number % 97}"
+            prompt = f"Please switch {where} on before the guests of day {number % 31} come"
             file.write(json.dumps({"id": f"case-{number}", "prompt": prompt, "expect": {"operation": "on"}}))
             file.write("\n")
 

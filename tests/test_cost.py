@@ -23,9 +23,9 @@ counts = Counter()
 def counted(owner, name):
     method = getattr(owner, name)
 
-    def counting(self, *args):
+    def counting(self, *args, **more):
         counts[name] += 1
-        return method(self, *args)
+        return method(self, *args, **more)
 
     setattr(owner, name, counting)
 

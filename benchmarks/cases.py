@@ -10,8 +10,9 @@ module with ``pytest.mark.parametrize`` and as many tests as the gate runs per c
 
 What is counted: *cases* are rows of the case file; *tests* are per-case tests, one for each case and
 criterion (``--criteria``, default 1). Seconds are wall-clock time beyond start-up; start-up is the same run
-with ten cases. *Peak memory* is that of the run's largest process. *Store* is how often all processes of the
-run asked the store for an artifact and read an artifact's file: it must not grow with the cases.
+with ten cases. *CPU* is what all processes of the run computed, beyond start-up. *Peak memory* is that of
+the run's largest process. *Store* is how often all processes of the run asked the store for an artifact and
+read an artifact's file: it must not grow with the cases.
 
 Run it on a machine that does nothing else. Exit status 1 if a run did not judge every case.
 """
@@ -91,9 +92,10 @@ def test_case(number):
 
 @dataclass(frozen=True)
 class Run:
-    """One process: wall-clock seconds, the largest process's peak memory in MB, and what was counted."""
+    """One run: wall-clock and CPU seconds, the largest process's peak memory in MB, what was counted."""
 
     seconds: float
+    cpu: float
     peak_mb: float
     asked: int = 0
     read: int = 0
@@ -116,18 +118,21 @@ def main() -> int:
     first = None
     for cases in options.cases:
         run = gate(cases, options)
+        tests = cases * options.criteria
         seconds = max(run.seconds - start.seconds, 1e-3)
         first = first or seconds / cases
         line = (
-            f"{cases} cases, {cases * options.criteria} tests: {seconds:.1f} s, {cases / seconds:.0f} cases/s, "
-            f"{cases * options.criteria / seconds:.0f} tests/s, cost per case {seconds / cases / first:.2f} of the first; "
-            f"peak {run.peak_mb:.0f} MB; store: {run.asked} asked, {run.read} read; "
+            f"{cases} cases, {tests} tests: {seconds:.1f} s, {cases / seconds:.0f} cases/s, "
+            f"{tests / seconds:.0f} tests/s, cost per case {seconds / cases / first:.2f} of the first; "
+            f"CPU {run.cpu - start.cpu:.1f} s; peak {run.peak_mb:.0f} MB; "
+            f"store: {run.asked} asked, {run.read} read; "
             f"report.html {run.report_mb:.1f} MB, results.json {run.results_mb:.1f} MB"
         )
         if not options.no_plain:
-            other = plain(cases, options)
-            bare = max(other.seconds - plain_start.seconds, 1e-3)
-            line += f"; plain parametrize {bare:.1f} s, {cases * options.criteria / bare:.0f} tests/s, ratio {seconds / bare:.2f}"
+            bare = max(plain(cases, options).seconds - plain_start.seconds, 1e-3)
+            line += (
+                f"; plain parametrize {bare:.1f} s, {tests / bare:.0f} tests/s, ratio {seconds / bare:.2f}"
+            )
         print(line, flush=True)
     return 0
 
@@ -143,7 +148,7 @@ def gate(cases: int, options: argparse.Namespace) -> Run:
             *[f"--task={folder}", f"--store={folder / 'store'}", f"--report-dir={folder / 'reports'}"],
             f"--program={shlex.join([sys.executable, str(folder / 'program.py')])}",
         ]
-        seconds, peak, output = timed(command, options, {"SEATRIAL_STORE_READS": str(reads)})
+        seconds, cpu, peak, output = timed(command, options, {"SEATRIAL_STORE_READS": str(reads)})
         reports = list(folder.glob("reports/*/[0-9]*"))
         results = json.loads((reports[0] / "results.json").read_text(encoding="utf-8")) if reports else {}
         seen = sum(results.get("tests", {}).get(name, 0) for name in ("passed", "missed"))
@@ -152,6 +157,7 @@ def gate(cases: int, options: argparse.Namespace) -> Run:
         counts = [json.loads(line) for line in reads.read_text(encoding="utf-8").splitlines()]
         return Run(
             seconds,
+            cpu,
             peak,
             asked=sum(count.get("build", 0) for count in counts),
             read=sum(count.get("read_json", 0) for count in counts),
@@ -166,12 +172,14 @@ def plain(cases: int, options: argparse.Namespace) -> Run:
         module = Path(temporary) / "test_plain.py"
         module.write_text(PLAIN.format(tests=cases * options.criteria), encoding="utf-8")
         command = [str(module), "-q", "-p", "no:cacheprovider", f"--rootdir={temporary}", "-c", os.devnull]
-        seconds, peak, _ = timed(command, options, {})
-        return Run(seconds, peak)
+        seconds, cpu, peak, _ = timed(command, options, {})
+        return Run(seconds, cpu, peak)
 
 
-def timed(command: list[str], options: argparse.Namespace, more: dict[str, str]) -> tuple[float, float, str]:
-    """Wall-clock seconds, peak memory in MB of the largest process, and the output of one pytest run."""
+def timed(
+    command: list[str], options: argparse.Namespace, more: dict[str, str]
+) -> tuple[float, float, float, str]:
+    """Wall-clock and CPU seconds, peak memory in MB of the largest process, and output of one pytest run."""
     workers = ["-n", str(options.workers)] if options.workers else ["-p", "no:xdist"]
     with TemporaryDirectory() as temporary, (Path(temporary) / "output").open("w+", encoding="utf-8") as file:
         started = time.monotonic()
@@ -187,7 +195,7 @@ def timed(command: list[str], options: argparse.Namespace, more: dict[str, str])
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started
         file.seek(0)
-        return seconds, usage.ru_maxrss / 1e3, file.read()
+        return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3, file.read()
 
 
 def write_task(folder: Path, cases: int, metrics: tuple[str, ...]) -> None:
@@ -202,7 +210,8 @@ def write_task(folder: Path, cases: int, metrics: tuple[str, ...]) -> None:
     (folder / "train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     with (folder / "many.jsonl").open("w", encoding="utf-8") as file:
         for number in range(cases):
-            prompt = f"Please switch lamp {number} in room {number % 97} on before the guests of day {number % 31} come"
+            where = f"lamp {number} in room {number % 97}"
+            prompt = f"Please switch {where} on before the guests of day {number % 31} come"
             file.write(json.dumps({"id": f"case-{number}", "prompt": prompt, "expect": {"operation": "on"}}))
             file.write("\n")
 

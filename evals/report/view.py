@@ -254,5 +254,5 @@ def _differs(case: Json, models: Sequence[str]) -> bool:
     """Whether a case tells models apart, or the last of them did not get it right."""
     scores = [case["models"][model]["scores"] for model in models if model in case["models"]]
     return any(each != scores[0] for each in scores) or any(
-        score < 1 for score in scores[-1].values() if score
+        score is not None and score < 1 for score in scores[-1].values()
     )

@@ -237,6 +237,25 @@ def test_a_tensor_of_a_finer_type_than_usual_is_right_and_of_a_coarser_one_wrong
         assert wrong == ({} if right else {"type of blk.0.attn_q.weight": "quantisation"}), kind
 
 
+def test_a_coarser_type_is_right_in_a_file_that_names_its_importance_matrix(reference, tmp_path):
+    from gguf import GGMLQuantizationType, quants
+
+    def typed(kind, *said):
+        content = gguf_edit.read(reference)
+        numbers = np.ones((64, 64), dtype=np.float32)
+        content.tensors["blk.0.attn_q.weight"] = gguf_edit.Tensor(quants.quantize(numbers, kind), kind)
+        for key in said:
+            content.say(key, "imatrix.dat")
+        return gguf_edit.write(content, tmp_path / f"{kind.name}{len(said)}.gguf")
+
+    usual = typed(GGMLQuantizationType.Q5_0)
+    for said, right in {(): False, ("quantize.imatrix.file",): True}.items():
+        found = compare(
+            typed(GGMLQuantizationType.Q4_0, *said), reference.parent, TOKENIZER, reference, usual
+        )
+        assert all(finding.ok for finding in found) == right
+
+
 # --- files that cannot be read --------------------------------------------------------------------------
 def _twice(data: bytes) -> bytes:
     """The key general.name becomes a second general.type."""

@@ -25,6 +25,7 @@ NAMESPACES = ("general", "tokenizer", "split", "adapter", "xielu")
 GENERAL = ("general.architecture", "general.type", "general.sampling.", "general.tensor_extra.")
 # Templates with a name are used by who asks for that name, except the one for tools.
 OTHER_TEMPLATES = re.compile(r"tokenizer\.chat_templates|tokenizer\.chat_template\.(?!tool_use$).+")
+IMATRIX = "quantize.imatrix."  # beginning of the keys by which a file names its importance matrix
 PADDING = "tokenizer.ggml.padding_token_id"
 
 
@@ -43,6 +44,11 @@ class Header:
     def get(self, key: str) -> Any:
         """A value by its key after the architecture's name, such as ``rope.freq_base``."""
         return self.fields.get(f"{self.architecture}.{key}")
+
+    @property
+    def by_importance(self) -> bool:
+        """Whether the file says that it was quantised with an importance matrix."""
+        return any(key.startswith(IMATRIX) for key in self.fields)
 
     def reads(self, key: str) -> bool:
         """Whether a runtime may read ``key`` in this file."""

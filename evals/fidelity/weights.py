@@ -14,6 +14,7 @@ from typing import Any
 
 from evals.fidelity import yardstick
 from evals.fidelity.findings import Finding
+from evals.fidelity.header import IMATRIX
 from evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from evals.fidelity.strength import Update, fit, updates
 from evals.fidelity.tensors import gguf_of, shape, tensors, values
@@ -27,7 +28,6 @@ MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not s
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
-IMATRIX = "quantize.imatrix."
 PACKAGES = ("gguf", "llama-cpp-python", "numpy", "safetensors", "torch")
 
 

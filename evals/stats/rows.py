@@ -15,7 +15,7 @@ from evals.stats.results import Comparison, Estimate, clipped, within
 
 FEWEST_ROWS = 10
 """Rows below which nothing is said: of 6, a 95 % interval holds a difference of perplexities 86 times in 100,
-because it would have to reach beyond what any resample gives. From 10 rows it is 90 times and more."""
+because it would have to reach beyond what any resample gives. From 10 rows it is about 90 times or more."""
 RESAMPLED = "expanded bootstrap over rows"
 Bounds = tuple[float | None, float | None]
 Rows = tuple[Sequence[float], Sequence[float]]  # values (or sums) and tokens, one of each a row

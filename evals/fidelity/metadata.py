@@ -128,8 +128,8 @@ def _tensors(file: Header, reference: Header, quantised: Header | None) -> Itera
     for name, (_, kind) in quantised.tensors.items():
         found = file.tensors.get(name, (None, None))[1]
         if found is not None and found != kind:
-            # A finer type, as by --output-tensor-type, loses nothing. With an importance matrix llama.cpp mixes
-            # types in its own way, which no plain file shows: what that costs is for the divergence to say.
+            # A finer type, as by --output-tensor-type, loses nothing. With an importance matrix llama.cpp
+            # mixes types in its own way, which no plain file shows: its cost is for the divergence to say.
             right = bits_per_weight(found) > bits_per_weight(kind) or file.by_importance
             yield Finding(f"type of {name}", QUANTISATION, kind, found, right)
     yield _equal("quantisation label", QUANTISATION, quantised.fields.get(LABEL), file.fields.get(LABEL))

@@ -47,7 +47,7 @@ def rendered_in_llama_cpp(model: LlamaCppModel, conversations: Sequence[Sequence
         _write(out / "rendered.json", model.inspect([], spoken, log)["rendered"])
         return {"conversations": len(spoken)}
 
-    params = {"conversations": spoken, "model": dict(model.identity)}
+    params = {"conversations": spoken, "model": dict(model.identity), **decided_by(__name__)}
     return Step("file-prompts", 1, params, {}, build, title=f"prompts rendered by {model.name}")
 
 

@@ -48,7 +48,7 @@ def told_once(reasons: Sequence[Reason]) -> list[str]:
     causes: dict[tuple[str, str], list[Reason]] = {}
     for reason in reasons:
         causes.setdefault((reason.status, reason.why), []).append(reason)
-    lines = []
+    lines: list[str] = []
     for (status, why), alike in causes.items():
         if len(alike) < ALIKE or not why:
             lines += map(str, alike)

@@ -90,7 +90,7 @@ def test_a_failing_comparison_prints_both_models_and_their_difference(wrong):
             "*SC-3.operations FAIL: Better than the base",
             "*  measured: shipped 20 % [[]*[]], n = 10, Wilson",
             "*  measured: base 20 % [[]*[]], n = 10, Wilson",
-            "*  compared: difference 0 % [[]*[]], p = 1",
+            "*  compared: difference 0 % [[]*[]], p = 1, n = 10, Tango score interval, exact McNemar test",
         ]
     )
 

@@ -58,10 +58,8 @@ def latency(timings: Sequence[Mapping[str, Any]]) -> str | None:
         known = [(start, place) for start, place in zip(first, places, strict=True) if start is not None]
         series = [("whole answer", "seconds", whole, list(places), "o", "shipped")]
         if known:
-            first_tokens, at = zip(*known, strict=True)
-            series.append(
-                ("first token", "first_token_seconds", list(first_tokens), list(at), "|", "prompted")
-            )
+            starts, rows_of = [start for start, _ in known], [place for _, place in known]
+            series.append(("first token", "first_token_seconds", starts, rows_of, "|", "prompted"))
         for name, key, seconds, at, marker, shade in series:
             colour = COLOURS[shade]
             axes.scatter(seconds, at, color=colour, marker=marker, s=26, label=name, zorder=3)

@@ -31,10 +31,12 @@ def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: b
         return absent_leakage(
             "what it was trained on is not known: give the rows with --train=FILE", required
         )
-    questions = [m["content"] for messages in read_sharegpt(train) for m in messages if m["role"] == "user"]
+    turns = (message for messages in read_sharegpt(train) for message in messages)
+    questions = [turn["content"] for turn in turns if turn["role"] == "user" and words_of(turn["content"])]
     checked = [case for group in cases.values() for case in group if words_of(case.prompt)]
-    if not checked:
-        return absent_leakage("no case has words in its question: there was nothing to look for", required)
+    for what, there in (("case", checked), ("training row", questions)):
+        if not there:
+            return absent_leakage(f"no {what} has words in its question: nothing was compared", required)
     known = Index(questions)
     misses = []
     for case in checked:

@@ -161,3 +161,7 @@ def test_training_data_that_nobody_names_were_not_searched():
     verdict = leakage(None, {})
     assert verdict.status == NOT_EVALUATED
     assert "--train=FILE" in verdict.reason
+
+
+def test_training_rows_without_words_were_not_searched(judge_question):
+    assert judge_question("turn it on, please", "?!").status == NOT_EVALUATED

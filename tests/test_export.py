@@ -1,15 +1,19 @@
-"""What llama.cpp's converter is told, with a converter that notes what it was given.
+"""What llama.cpp's converter is told, with a converter that notes what it was given; files without links.
 
 python -m pytest tests/test_export.py
 """
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
+from gguf import GGUFWriter
 
+from training import steps
 from training.errors import SeatrialError
 from training.export import convert
+from training.store import Artifact, Store, file_digest
 
 NOTES = """
 import json, os, sys
@@ -51,3 +55,21 @@ def test_a_converter_that_fails_is_one_clear_error_about_the_model(request_for, 
     assert str(tmp_path / "5ea-7b-f1ne") in str(error.value)
     assert "the architecture is martian" in str(error.value)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_f16_file_needs_no_hard_links(tmp_path, monkeypatch):
+    source = tmp_path / "lamp-f16.gguf"
+    writer = GGUFWriter(source, "llama")
+    writer.add_chat_template("<|im_start|>")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+    def refuse(*_):
+        raise OSError("this file system has none")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    f16 = Artifact(tmp_path, {"key": "f16", "files": {source.name: {"sha256": file_digest(source)}}})
+    step = steps.quantize(f16, "f16", "lamp", "", {"temperature": 0, "max_tokens": 8, "context": 64})
+    made = Store(tmp_path / "store").build(step)
+    assert (made.path / "lamp-f16.gguf").read_bytes() == source.read_bytes()

@@ -124,7 +124,7 @@ def test_the_gate_section_gives_value_interval_and_requirement(perfect):
     perfect.lines.fnmatch_lines(
         [
             "*= seatrial gate =*",
-            "         PASS  SC-1: 100 % [[]72.25 %, 100 %[]], n = 10; needs >= 90 %",
+            "         PASS  SC-1: 100 % [[]72.25, 100[]]; needs >= 90 %; n = 10",
             "NOT EVALUATED  SC-3.perplexity (not required): the runtime of 'shipped' gives no likelihoods",
         ]
     )

@@ -91,14 +91,11 @@ class Evidence:
 
     def manifests(self) -> list[dict[str, Any]]:
         """Of all artifacts that were used, without what was asked: that is as long as the case sets."""
-        return [
-            {
-                **artifact.manifest,
-                "params": {k: v for k, v in artifact.manifest["params"].items() if k != "asked"},
-                "built_now": artifact.built,
-            }
-            for artifact in self.used.values()
-        ]
+        told = []
+        for artifact in self.used.values():
+            params = {k: v for k, v in artifact.manifest.get("params", {}).items() if k != "asked"}
+            told.append({**artifact.manifest, "params": params, "built_now": artifact.built})
+        return told
 
     def use(self, artifact: Artifact) -> Artifact:
         """Note that a verdict rests on ``artifact``."""

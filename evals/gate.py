@@ -11,6 +11,7 @@ SHIP, DO_NOT_SHIP = "SHIP", "DO NOT SHIP"
 SHIPPED, FAILED, INCOMPLETE, UNCERTAIN = 0, 1, 10, 11  # exit statuses
 PYTEST_OWN = frozenset({2, 3, 4})  # interrupted, internal error, wrong usage: left as they are
 ALIKE = 3  # requirements that fail for one cause, from which on they are told in one line
+MISSED = "missed"  # what becomes of a hard case, which has no verdict of its own
 UNRUN = "its test did not run (deselected or not collected)"
 NAMED = 3  # of them that are named in that line
 
@@ -50,12 +51,12 @@ def told_once(reasons: Sequence[Reason]) -> list[str]:
         causes.setdefault((reason.status, reason.why), []).append(reason)
     lines: list[str] = []
     for (status, why), alike in causes.items():
-        if len(alike) < ALIKE or not why:
+        if len(alike) < ALIKE or not (why or status == MISSED):
             lines += map(str, alike)
             continue
         some = ", ".join(reason.what for reason in alike[:NAMED])
         more = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""
-        lines.append(f"{len(alike)} requirements {status}: {why} ({some}{more})")
+        lines.append(f"{Reason(f'{len(alike)} requirements', status, why)} ({some}{more})")
     return lines
 
 
@@ -82,7 +83,7 @@ def decide(
     """
     found = {name: statuses.get(name, NOT_EVALUATED) for name in required}
     failed = [Reason(name, FAIL, reasons.get(name, "")) for name, status in found.items() if status == FAIL]
-    failed += [Reason(f"hard case {name}", "missed") for name, right in hard_cases.items() if right is False]
+    failed += [Reason(f"hard case {name}", MISSED) for name, right in hard_cases.items() if right is False]
     failed += [Reason(f"test failed: {name} ({said})") for name, said in other_failures.items()]
     absent = [
         Reason(name, NOT_EVALUATED, reasons.get(name, UNRUN))

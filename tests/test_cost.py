@@ -127,7 +127,8 @@ def many(wrong):
         for n in range(10_000)
     ]
     results["hard_cases"]["missed"] = [f"hard-{n}" for n in range(10_000)]
-    results["gate"]["reasons"] = [f"hard case hard-{n} missed" for n in range(10_000)]
+    reasons = [f"hard case hard-{n} missed" for n in range(10_000)]
+    results["gate"] |= {"reasons": reasons, "summary": reasons}
     return results
 
 

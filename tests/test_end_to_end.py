@@ -118,7 +118,7 @@ def test_a_model_that_learnt_nothing_does_not_ship(cold):
 
 def test_a_base_that_is_no_gguf_is_exported_like_the_shipped_file_and_asked_the_same(cold):
     found = verdict(cold[1], "SC-3.perplexity")
-    assert found["status"] == "PASS"  # a few steps suffice to beat random weights
+    assert found["status"] == "INCONCLUSIVE"  # three rows prove nothing, however much is won
     assert found["against"]["model"] == "base"
     assert found["against"]["value"] > found["measured"]["value"] > 1
 

@@ -72,6 +72,13 @@ at_most = 0.25
 required = false
 why = "test"
 """
+WAIVERS = """
+[waivers]
+contract = "test"
+stopping = "test"
+base = "test"
+export = "test"
+"""
 # llama.cpp neither composes Unicode nor leaves "</s>" alone in Qwen's vocabulary, where it is plain text.
 KNOWN = {"llama3": (), "gemma": (), "qwen2": ("'e\u0301 is not é'", "'A\u030a Å'", "</s>")}
 
@@ -96,7 +103,9 @@ def task(tmp_path_factory) -> Path:
         MINIATURE, tmp_path_factory.mktemp("task") / "lamp", ignore=shutil.ignore_patterns("__pycache__")
     )
     text = (folder / "task.toml").read_text(encoding="utf-8")
-    (folder / "task.toml").write_text(text.partition("[[criteria]]")[0] + CRITERIA, encoding="utf-8")
+    (folder / "task.toml").write_text(
+        text.partition("[[criteria]]")[0] + CRITERIA + WAIVERS, encoding="utf-8"
+    )
     return folder
 
 
@@ -125,7 +134,12 @@ def gate(task: Path, folder: Path, *options: str) -> tuple[int, dict, str]:
     """One run of the gate: exit status, verdicts by criterion, output."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "evals", "-m", "release", "-p", "no:cacheprovider"]
-        + [f"--task={task}", f"--report-dir={folder / 'reports'}", *options],
+        + [
+            f"--task={task}",
+            f"--train={task / 'train.jsonl'}",
+            f"--report-dir={folder / 'reports'}",
+            *options,
+        ],
         cwd=REPOSITORY,
         env={**clean_environment(), "SEATRIAL_STORE": str(default_root())},
         capture_output=True,
@@ -228,7 +242,7 @@ def test_a_published_file_is_judged_without_anything_else(task, tmp_path):
     criteria = (
         '[[criteria]]\nid = "SC-4.gguf"\ntitle = "t"\nmetric = "gguf_answers"\nat_least = 0\nwhy = "w"\n'
     )
-    (asked / "task.toml").write_text(text.partition("[[criteria]]")[0] + criteria, encoding="utf-8")
+    (asked / "task.toml").write_text(text.partition("[[criteria]]")[0] + criteria + WAIVERS, encoding="utf-8")
     status, verdicts, output = gate(asked, tmp_path, f"--gguf={published}", f"--base-gguf={published}")
     assert (status, verdicts["SC-4.gguf"]["status"]) == (0, "PASS"), output
     assert verdicts["SC-4.gguf"]["measured"]["n"] == 1

@@ -471,8 +471,8 @@ def test_lists_of_different_length_are_no_pairs(compare):
 
 
 def test_perplexities_are_compared_row_by_row():
-    tokens = [10.0] * 8
-    base = [10 * math.log(n) for n in (3, 30, 5, 50, 4, 40, 6, 60)]
+    tokens = [10.0] * 10
+    base = [10 * math.log(n) for n in (3, 30, 5, 50, 4, 40, 6, 60, 7, 70)]
     tuned = [nll + 10 * math.log(0.5) for nll in base]
     found = stats.compare_perplexity((tuned, tokens), (base, tokens), 0.95)
     whole = stats.perplexity(base, tokens, 0.95).value

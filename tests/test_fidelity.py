@@ -147,6 +147,8 @@ def gate(task: Path, folder: Path, *options: str) -> tuple[int, dict, str]:
         timeout=300,
     )
     results = json.loads(next((folder / "reports").glob("lamp/[0-9]*/results.json")).read_text("utf-8"))
+    given = next(Path(text.removeprefix("--gguf=")) for text in options if text.startswith("--gguf="))
+    assert results["shipped"]["name"] == given.name  # though no criterion of export asked for it
     return done.returncode, {v["criterion"]: v for v in results["verdicts"]}, done.stdout + done.stderr
 
 

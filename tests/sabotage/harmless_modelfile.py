@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -76,7 +77,10 @@ def modelfile_licence(good: Good, out: Path) -> Artefact:
 
 @harmless("More context than was judged with: nothing that was judged is cut.")
 def modelfile_more_context(good: Good, out: Path) -> Artefact:
-    return with_modelfile(good, out, lambda text: text.replace("num_ctx 4096", "num_ctx 8192"))
+    def double(said: re.Match[str]) -> str:
+        return f"num_ctx {2 * int(said[1])}"
+
+    return with_modelfile(good, out, lambda text: re.sub(r"num_ctx (\d+)", double, text))
 
 
 @harmless("A stop string that is a control token of the vocabulary, which no answer's text holds.")

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.sabotage
 MERGES = [f"merge-{name}" for name in faults_merge.WHY]
 HEADERS = [*faults_header.SAID, "stale-head-beside-tied-embeddings", "bias-added", "rope-factors-added"]
 HEADERS += ["embeddings-changed", "layers-swapped", "no-token-is-special", "last-merges-lost"]
-# Faults of the first table that headers and tensors show, whatever the model.
-HEADERS += ["context-length-wrong", "norm-epsilon-changed", "eos-wrong", "eos-missing", "bos-added"]
+# Faults of the first table that headers and tensors show; the norm's epsilon is right in this model as it is.
+HEADERS += ["context-length-wrong", "eos-wrong", "eos-missing", "bos-added"]
 MERGES += [
     "adapter-dropped",
     "adapter-merged-twice",

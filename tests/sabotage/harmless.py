@@ -108,8 +108,9 @@ def another_template_by_name(good: Good, out: Path) -> Artefact:
 
 # --- in the quantisation ---------------------------------------------------------------------------------
 def _quantisation(kind: str, why: str) -> None:
+    # Under the good file's name, which is the one that its Modelfile serves.
     def make(good: Good, out: Path) -> Artefact:
-        return good.artefact.but(gguf=quantised_as(good.f16, kind, out / f"given-{kind}.gguf", out))
+        return good.artefact.but(gguf=quantised_as(good.f16, kind, out / good.gguf.name, out))
 
     make.__name__ = f"quantised_as_{kind}"
     harmless(why)(make)

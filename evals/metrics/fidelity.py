@@ -10,6 +10,7 @@ from evals.fidelity.chain import DIVERGENCES, OLLAMA
 from evals.fidelity.findings import Finding
 from evals.metrics.base import Measure, Metric, Score, counted, only
 from evals.metrics.estimators import per_token
+from evals.metrics.scores import score_of
 from evals.verdict import NotEvaluated
 from training.task import Criterion
 
@@ -18,19 +19,8 @@ def _checks(name: str, about: str, read: Callable[[Evidence, Criterion, str], li
     """A metric of findings: the share that are right, with every wrong one as a miss that names its stage."""
 
     def measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-        return [
-            Score(
-                case=finding.check,
-                value=float(finding.ok),
-                missed=not finding.ok,
-                reason="" if finding.ok else f"differs from the trained model ({finding.stage})",
-                expected=finding.expected,
-                actual=finding.found,
-                group=finding.stage,
-                stage=finding.stage,
-            )
-            for finding in read(evidence, criterion, model)
-        ]
+        found = read(evidence, criterion, model)
+        return [score_of(finding, "differs from the trained model") for finding in found]
 
     return Metric(name, about, "share", "higher", measure, counted, needs_cases=False)
 

@@ -11,6 +11,7 @@ from evals.evidence import Evidence
 from evals.fidelity.metadata import Finding
 from evals.fidelity.modelfile import Judged, judge_modelfile, refused
 from evals.metrics.base import Metric, Score, counted
+from evals.metrics.scores import score_of
 from evals.models.modelfile import read_text
 from evals.verdict import NotEvaluated
 from training.errors import SeatrialError
@@ -40,7 +41,7 @@ def _modelfile(evidence: Evidence, criterion: Criterion, model: str) -> list[Sco
     findings = list(judgement.findings)
     if judgement.unsure and all(finding.ok for finding in findings):
         findings += _rendered(evidence, judgement.unsure)
-    return [_score(finding, note) for finding in findings]
+    return [score_of(finding, "what is served is not what was judged", note) for finding in findings]
 
 
 def _rendered(evidence: Evidence, why: str) -> list[Finding]:
@@ -53,20 +54,6 @@ def _rendered(evidence: Evidence, why: str) -> list[Finding]:
         raise NotEvaluated(f"{why}: {missing}") from None
     except OllamaRefuses as error:  # such as a TEMPLATE that is no Go template
         return [refused(error.problem)]
-
-
-def _score(finding: Finding, note: str) -> Score:
-    return Score(
-        case=finding.check,
-        value=float(finding.ok),
-        missed=not finding.ok,
-        reason="" if finding.ok else f"what is served is not what was judged ({finding.stage})",
-        expected=finding.expected,
-        actual=finding.found,
-        group=finding.stage,
-        stage=finding.stage,
-        note=note,
-    )
 
 
 def _judged(evidence: Evidence) -> Judged:

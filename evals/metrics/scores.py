@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evals.fidelity.findings import Finding
+
 
 @dataclass(frozen=True)
 class Score:
@@ -25,3 +27,18 @@ class Score:
     weight: float = 1.0
     note: str = ""
     stage: str = ""
+
+
+def score_of(finding: Finding, reason: str, note: str = "") -> Score:
+    """The score of one check of a file; a wrong one is a miss with ``reason`` that names its stage."""
+    return Score(
+        case=finding.check,
+        value=float(finding.ok),
+        missed=not finding.ok,
+        reason="" if finding.ok else f"{reason} ({finding.stage})",
+        expected=finding.expected,
+        actual=finding.found,
+        group=finding.stage,
+        stage=finding.stage,
+        note=note,
+    )

@@ -99,13 +99,6 @@ class _Reader(threading.Thread):
                 return
 
 
-def printable(text: str) -> str:
-    """``text`` with what a terminal would obey instead of show spelled out."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
 def _write(pipe: IO[bytes], given: bytes) -> None:
     with suppress(OSError):  # it does not want to read on: its answers, or their lack, tell
         pipe.write(given)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from evals.models import EOS, ERROR, LENGTH, UNKNOWN, Generation, Question, encodable
-from evals.models.pipe import Bounds, Broken, piped, printable
+from evals.models.pipe import Bounds, Broken, piped
 from evals.provenance import decided_by
+from evals.visible import spelled_out
 from training.errors import SeatrialError
 from training.store import file_digest
 
@@ -82,7 +83,7 @@ class ProgramModel:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             shown = line[:120].decode("utf-8", "backslashreplace")
             raise SeatrialError(
-                f"the program wrote {shown!r} ({type(error).__name__}: {printable(str(error)[:200])})",
+                f"the program wrote {shown!r} ({type(error).__name__}: {spelled_out(str(error)[:200])})",
                 where=f"{self._where()}, line {number} of its output",
                 hint='a line must be {"text": "the answer", "stop_reason": "eos"}',
             ) from None
@@ -114,5 +115,5 @@ def _said(log: Path, lines: int = 5) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 2000))
         text = file.read().decode("utf-8", "replace")
-    last = [printable(line.rstrip()[:200]) for line in text.split("\n") if line.strip()][-lines:]
+    last = [spelled_out(line.rstrip()[:200]) for line in text.split("\n") if line.strip()][-lines:]
     return f"see {log}" + ("; it ends with:\n    " + "\n    ".join(last) if last else "")

@@ -1,5 +1,3 @@
 """Table of contents: the plugin modules that make Seatrial out of pytest."""
 
-from fixtures import PARTS
-
-pytest_plugins = list(PARTS)
+pytest_plugins = ["seatrial", "seatrial.fixtures.options"]

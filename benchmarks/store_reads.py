@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from typing import Any
 
-from training.store import Artifact, Store
+from seatrial.training.store import Artifact, Store
 
 COUNTS: Counter[str] = Counter()
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evals.models import Question
-from training.dataset import read_jsonl
-from training.errors import SeatrialError, at
-from training.store import file_digest
-from training.task import REGRESSIONS, Task
+from seatrial.evals.models import Question
+from seatrial.training.dataset import read_jsonl
+from seatrial.training.errors import SeatrialError, at
+from seatrial.training.store import file_digest
+from seatrial.training.task import REGRESSIONS, Task
 
 FIELDS = {"id", "prompt", "messages", "expect", "reference", "tags", "note", "seen"}
 EXPECTATIONS = {"operation", "arguments", "contains_any"}

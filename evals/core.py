@@ -12,10 +12,10 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.data import LEAKAGE
-from training.configuration import line_of
-from training.errors import SeatrialError, at
-from training.task import SHIPPED, Criterion, Task
+from seatrial.evals.data import LEAKAGE
+from seatrial.training.configuration import line_of
+from seatrial.training.errors import SeatrialError, at
+from seatrial.training.task import SHIPPED, Criterion, Task
 
 GROUP = "CORE"  # the group of the verdicts on parts that no criterion covers
 BASES = ("base", "prompted_base")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evals import stats
-from evals.declared import MODELS, check_criteria
-from evals.evidence import Evidence
-from evals.fidelity.stages import ADVICE
-from evals.metrics import METRICS, Metric, Score
-from evals.stats import Comparison, Estimate
-from evals.verdict import (
+from seatrial.evals import stats
+from seatrial.evals.declared import MODELS, check_criteria
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.fidelity.stages import ADVICE
+from seatrial.evals.metrics import METRICS, Metric, Score
+from seatrial.evals.stats import Comparison, Estimate
+from seatrial.evals.verdict import (
     FAIL,
     INCONCLUSIVE,
     NOT_EVALUATED,
@@ -24,7 +24,7 @@ from evals.verdict import (
     Verdict,
     verdict_for,
 )
-from training.task import SHIPPED, Criterion
+from seatrial.training.task import SHIPPED, Criterion
 
 __all__ = ["MODELS", "check_criteria", "judge"]
 ROUNDING = 1e-9  # 0.9 - 0.95 is not quite -0.05

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals import stats
-from evals.cases import Case
-from evals.fidelity.stages import DATA
-from evals.near_duplicates import Index, words_of
-from evals.verdict import FAIL, NOT_EVALUATED, PASS, Measured, Miss, Verdict
-from training.dataset import read_sharegpt
+from seatrial.evals import stats
+from seatrial.evals.cases import Case
+from seatrial.evals.fidelity.stages import DATA
+from seatrial.evals.near_duplicates import Index, words_of
+from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS, Measured, Miss, Verdict
+from seatrial.training.dataset import read_sharegpt
 
 LEAKAGE = "DATA.leakage"
 DATA_CRITERIA = (LEAKAGE,)

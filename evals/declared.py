@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
-from evals.metrics import METRICS, Metric
-from training.configuration import line_of
-from training.errors import SeatrialError, at
-from training.recipe import QUANTIZATIONS
-from training.task import Criterion, Task
+from seatrial.evals.metrics import METRICS, Metric
+from seatrial.training.configuration import line_of
+from seatrial.training.errors import SeatrialError, at
+from seatrial.training.recipe import QUANTIZATIONS
+from seatrial.training.task import Criterion, Task
 
 MODELS = ("shipped", "base", "prompted_base", "adapter", "merged", *QUANTIZATIONS, "ollama")
 Mistake = tuple[str, str, str]  # key, problem, hint

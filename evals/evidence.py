@@ -16,15 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from evals.cases import Case
-from evals.export import Export
-from evals.fidelity.chain import Chain
-from evals.models import Generation, Likelihood, Model, Question, ScoringModel
-from evals.verdict import NotEvaluated
-from training.errors import SeatrialError
-from training.progress import Progress
-from training.store import Artifact, Step, Store
-from training.task import Task
+from seatrial.evals.cases import Case
+from seatrial.evals.export import Export
+from seatrial.evals.fidelity.chain import Chain
+from seatrial.evals.models import Generation, Likelihood, Model, Question, ScoringModel
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.errors import SeatrialError
+from seatrial.training.progress import Progress
+from seatrial.training.store import Artifact, Step, Store
+from seatrial.training.task import Task
 
 T = TypeVar("T")
 

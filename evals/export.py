@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.recipe import Recipe
-from training.store import Artifact
+from seatrial.training.recipe import Recipe
+from seatrial.training.store import Artifact
 
 
 @dataclass(frozen=True)

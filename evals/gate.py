@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED
+from seatrial.evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED
 
 SHIP, DO_NOT_SHIP = "SHIP", "DO NOT SHIP"
 SHIPPED, FAILED, INCOMPLETE, UNCERTAIN = 0, 1, 10, 11  # exit statuses

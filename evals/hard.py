@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics import METRICS, Score
-from training.task import Criterion
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics import METRICS, Score
+from seatrial.training.task import Criterion
 
 ALWAYS = ("operation_accuracy", "argument_accuracy", "keyword_recall", "stopped")
 WITH_CONTRACT = ("json_parse", "schema_validity")

@@ -15,19 +15,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("evals", "training")
+HERE = Path(__file__).resolve().parent
+ROOMS = {"seatrial.evals": HERE, "seatrial.training": HERE.parent / "training"}
 # They start processes, keep files, read settings and tell progress: they carry a result and do not decide it.
 CARRIERS = frozenset(
     {
-        "evals.provenance",
-        "training.configuration",
-        "training.errors",
-        "training.process",
-        "training.progress",
-        "training.recipe",
-        "training.store",
-        "training.task",
+        "seatrial.evals.provenance",
+        "seatrial.training.configuration",
+        "seatrial.training.errors",
+        "seatrial.training.process",
+        "seatrial.training.progress",
+        "seatrial.training.recipe",
+        "seatrial.training.store",
+        "seatrial.training.task",
     }
 )
 
@@ -74,7 +74,7 @@ def syntax(module: str) -> ast.Module:
     """The parsed source of a module of this project."""
     path = _file(module)
     if path is None:
-        raise ModuleNotFoundError(f"no module {module!r} below {ROOT}")
+        raise ModuleNotFoundError(f"no module {module!r} in {', '.join(ROOMS)}")
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -88,7 +88,7 @@ def _named_in(module: str) -> Iterator[str]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value]
-        yield from (name for name in names if name.startswith(ROOMS) and _file(name))
+        yield from filter(_file, names)
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
@@ -100,8 +100,12 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _file(module: str) -> Path | None:
-    if not all(part.isidentifier() for part in module.split(".")):
-        return None
-    path = ROOT.joinpath(*module.split("."))
-    files = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files if file.is_file()), None)
+    """The source of a module in one of our rooms; None for any other text."""
+    for room, folder in ROOMS.items():
+        inside = module.removeprefix(room)
+        if inside == module or not all(part.isidentifier() for part in module.split(".")):
+            continue
+        path = folder.joinpath(*inside.split(".")[1:])
+        files = (path.with_suffix(".py"), path / "__init__.py")
+        return next((file for file in files if file.is_file()), None)
+    return None

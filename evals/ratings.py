@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from training.errors import SeatrialError, at
+from seatrial.training.errors import SeatrialError, at
 
 COLUMNS = ("case", "answer_sha256", "rating", "rater", "note", "prompt", "answer")
 NEEDED = {"case", "answer_sha256", "rating"}

@@ -5,11 +5,11 @@ import pytest
 pytestmark = [pytest.mark.release, pytest.mark.criteria("EOS")]
 
 
-def test_case(criterion, case, observe):
-    observation = observe(criterion, case)
+def test_case(criterion, case, seatrial_observe):
+    observation = seatrial_observe(criterion, case)
     assert observation.acceptable, observation.explain()
 
 
-def test_criterion(criterion, judge):
-    verdict = judge(criterion)
+def test_criterion(criterion, seatrial_judge):
+    verdict = seatrial_judge(criterion)
     assert verdict.acceptable, verdict.explain()

@@ -5,6 +5,6 @@ import pytest
 pytestmark = [pytest.mark.release, pytest.mark.hard_cases]
 
 
-def test_hard_case(case, observe_hard):
-    observation = observe_hard(case)
+def test_hard_case(case, seatrial_observe_hard):
+    observation = seatrial_observe_hard(case)
     assert observation.acceptable, observation.explain()

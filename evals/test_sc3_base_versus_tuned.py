@@ -5,6 +5,6 @@ import pytest
 pytestmark = [pytest.mark.release, pytest.mark.criteria("SC-3")]
 
 
-def test_criterion(criterion, judge):
-    verdict = judge(criterion)
+def test_criterion(criterion, seatrial_judge):
+    verdict = seatrial_judge(criterion)
     assert verdict.acceptable, verdict.explain()

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from evals.visible import spelled_out
-from training.task import Criterion
+from seatrial.evals.visible import spelled_out
+from seatrial.training.task import Criterion
 
 PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED = "PASS", "FAIL", "INCONCLUSIVE", "NOT EVALUATED"
 

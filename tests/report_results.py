@@ -10,8 +10,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS, Measured, Miss, Verdict, verdict_for
-from training.task import Loss
+from seatrial.evals.verdict import (
+    FAIL,
+    INCONCLUSIVE,
+    NOT_EVALUATED,
+    PASS,
+    Measured,
+    Miss,
+    Verdict,
+    verdict_for,
+)
+from seatrial.training.task import Loss
 
 OPERATIONS = ("create", "list", "update", "complete", "delete")
 CASES = [f"domain-{operation}-{number}" for operation in OPERATIONS for number in (1, 2, 3, 4)]

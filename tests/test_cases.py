@@ -9,11 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from evals.cases import load_case_sets, load_cases
-from training.dataset import prepare, read_jsonl, read_sharegpt
-from training.errors import SeatrialError
-from training.task import load_task
+from seatrial.evals.cases import load_case_sets, load_cases
+from seatrial.training.dataset import prepare, read_jsonl, read_sharegpt
+from seatrial.training.errors import SeatrialError
+from seatrial.training.task import load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
 OPERATIONS = ("on", "off", "none")

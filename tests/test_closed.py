@@ -14,15 +14,15 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from seatrial.evals.core import PARTS as CORE
+from seatrial.fixtures import PARTS
 
-from evals.core import PARTS as CORE
-from fixtures import PARTS
 from tests.conftest import REPOSITORY, Gate, answers, clean_environment
 
 SHIPPED, FAILED, USAGE, INCOMPLETE = 0, 1, 4, 10
 OWN = """
 import pytest
-from evals.verdict import Verdict
+from seatrial.evals.verdict import Verdict
 
 
 def mine(status, required=True):
@@ -61,7 +61,7 @@ def test_no_part_of_the_gate_can_be_switched_off(gate, part, where):
     )
     assert done.returncode not in (SHIPPED, 5)
     assert "SHIP" not in done.stdout + done.stderr
-    if part != "fixtures.options":  # without it pytest does not even know the options
+    if part != "seatrial.fixtures.options":  # without it pytest does not even know the options
         assert done.returncode == USAGE
         assert f"-p no:{part}: Seatrial's parts cannot be switched off one by one" in done.stderr
 

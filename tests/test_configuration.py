@@ -8,12 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from evals.criteria import MODELS, check_criteria
-from evals.metrics import METRICS
-from training.errors import SeatrialError
-from training.recipe import QUANTIZATIONS, RECIPES, load_recipe
-from training.task import RULES, load_task
+from seatrial.evals.criteria import MODELS, check_criteria
+from seatrial.evals.metrics import METRICS
+from seatrial.training.errors import SeatrialError
+from seatrial.training.recipe import QUANTIZATIONS, RECIPES, load_recipe
+from seatrial.training.task import RULES, load_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MINIATURE = REPOSITORY / "tests" / "miniature"

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from evals.report import render, view
+from seatrial.evals.report import render, view
 
 PLUGIN = """
 import json
 from collections import Counter
-from evals.evidence import Evidence
-from training.store import Artifact, Step, Store
+from seatrial.evals.evidence import Evidence
+from seatrial.training.store import Artifact, Step, Store
 
 counts = Counter()
 

@@ -12,20 +12,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from evals.cases import Case
-from evals.criteria import check_criteria, judge
-from evals.evidence import Evidence
-from evals.export import Export
-from evals.gate import DO_NOT_SHIP, SHIP, decide
-from evals.hard import hard_cases, judge_hard
-from evals.metrics import METRICS, Score
-from evals.models import ERROR, LENGTH, Generation, Likelihood, Question, Timings
-from evals.ratings import answer_digest
-from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS, Measured, Miss, Verdict, shorten, show
-from training.errors import SeatrialError
-from training.store import Store
-from training.task import Criterion, load_task
+from seatrial.evals.cases import Case
+from seatrial.evals.criteria import check_criteria, judge
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.export import Export
+from seatrial.evals.gate import DO_NOT_SHIP, SHIP, decide
+from seatrial.evals.hard import hard_cases, judge_hard
+from seatrial.evals.metrics import METRICS, Score
+from seatrial.evals.models import ERROR, LENGTH, Generation, Likelihood, Question, Timings
+from seatrial.evals.ratings import answer_digest
+from seatrial.evals.verdict import (
+    FAIL,
+    INCONCLUSIVE,
+    NOT_EVALUATED,
+    PASS,
+    Measured,
+    Miss,
+    Verdict,
+    shorten,
+    show,
+)
+from seatrial.training.errors import SeatrialError
+from seatrial.training.store import Store
+from seatrial.training.task import Criterion, load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
 GOLDEN = MINIATURE.parents[1] / "golden" / "task_api"

@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from seatrial.evals.fidelity.trained import _answered
+from seatrial.training import steps
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import Store, default_root
+from seatrial.training.task import load_task
 
-from evals.fidelity.trained import _answered
 from tests.conftest import clean_environment
-from training import steps
-from training.gguf_file import open_gguf
-from training.recipe import load_recipe
-from training.store import Store, default_root
-from training.task import load_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MINIATURE = REPOSITORY / "tests" / "miniature"

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
-
-from training import steps
-from training.errors import SeatrialError
-from training.export import convert
-from training.store import Artifact, Store, file_digest
+from seatrial.training import steps
+from seatrial.training.errors import SeatrialError
+from seatrial.training.export import convert
+from seatrial.training.store import Artifact, Store, file_digest
 
 NOTES = """
 import json, os, sys

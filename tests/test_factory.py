@@ -13,12 +13,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-
-from training.factory.__main__ import build, main
-from training.factory.answer import ARGUMENTS, plain
-from training.factory.checks import SeedError
-from training.factory.compose import Row
-from training.factory.seeds import load
+from seatrial.training.factory.__main__ import build, main
+from seatrial.training.factory.answer import ARGUMENTS, plain
+from seatrial.training.factory.checks import SeedError
+from seatrial.training.factory.compose import Row
+from seatrial.training.factory.seeds import load
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "training" / "data" / "task_api"
@@ -70,13 +69,13 @@ def run_factory(*arguments: str, **environment: str) -> subprocess.CompletedProc
 def test_regenerates_byte_for_byte(name: str) -> None:
     _, files = build(FOLDER)
     assert (FOLDER / name).read_bytes() == files[name].encode(), (
-        f"{name} is not what the seeds give; run: python -m training.factory training/data/task_api"
+        f"{name} is not what the seeds give; run: python -m seatrial.training.factory training/data/task_api"
     )
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_hash_order_does_not_matter(hash_seed: str) -> None:
-    done = run_factory("-m", "training.factory", str(FOLDER), "--check", PYTHONHASHSEED=hash_seed)
+    done = run_factory("-m", "seatrial.training.factory", str(FOLDER), "--check", PYTHONHASHSEED=hash_seed)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -252,7 +251,7 @@ def test_check_names_file_line_and_command(copy: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert f"{path}:7: not what the seeds give" in said
     assert f"{copy / 'DATA_CARD.md'}: missing" in said
-    assert f"Run: python -m training.factory {copy}" in said
+    assert f"Run: python -m seatrial.training.factory {copy}" in said
 
 
 def test_writing_restores_the_files_and_prints_the_counts(

@@ -8,11 +8,10 @@ import os
 import numpy as np
 import pytest
 from gguf import GGUFReader
-
-from training import base
-from training.errors import SeatrialError
-from training.gguf_file import open_gguf
-from training.recipe import load_recipe
+from seatrial.training import base
+from seatrial.training.errors import SeatrialError
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from training import hardware, steps
-from training.recipe import load_recipe
+from seatrial.training import hardware, steps
+from seatrial.training.recipe import load_recipe
 
 ARTIFACT = SimpleNamespace(digest="0" * 64, path=Path())
 

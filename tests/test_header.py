@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from seatrial.evals.fidelity.metadata import compare
+from seatrial.training.errors import SeatrialError
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.modelfile import quantization_of
 
-from evals.fidelity.metadata import compare
 from tests.sabotage import gguf_edit
-from training.errors import SeatrialError
-from training.gguf_file import open_gguf
-from training.modelfile import quantization_of
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 TOKENIZER = {"eos": 2, "bos": 1, "pad": 2, "ends": [2], "template": TEMPLATE}

@@ -12,15 +12,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from evals import repetition
-from evals.answer import MOST_BROKEN, detect_operation, find_object, parse_strict
-from evals.metrics.base import LONGEST_REASON, scored
-from evals.metrics.rating import rubric
-from evals.models import Generation
-from evals.repetition import LOOP
-from evals.report.wording import clip, visible
-from evals.verdict import shorten
+from seatrial.evals import repetition
+from seatrial.evals.answer import MOST_BROKEN, detect_operation, find_object, parse_strict
+from seatrial.evals.metrics.base import LONGEST_REASON, scored
+from seatrial.evals.metrics.rating import rubric
+from seatrial.evals.models import Generation
+from seatrial.evals.repetition import LOOP
+from seatrial.evals.report.wording import clip, visible
+from seatrial.evals.verdict import shorten
 
 LENGTH = 300_000
 WORDS = random.Random(1)

@@ -5,13 +5,12 @@ import signal
 import threading
 
 import pytest
-
-from evals.models import EOS, ERROR, LENGTH, Question
-from evals.models.llama_cpp import LlamaCppModel
-from training import base
-from training.errors import SeatrialError
-from training.process import ChildDied, JsonProcess
-from training.recipe import load_recipe
+from seatrial.evals.models import EOS, ERROR, LENGTH, Question
+from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.training import base
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import ChildDied, JsonProcess
+from seatrial.training.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")

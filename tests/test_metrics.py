@@ -12,18 +12,17 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from evals.answer import detect_operation, find_object, parse_strict
-from evals.cases import Case
-from evals.evidence import Evidence, NotEvaluated, TimedAnswers
-from evals.export import Export
-from evals.metrics import METRICS
-from evals.metrics.rating import rubric
-from evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question
-from evals.ratings import answer_digest
-from training.errors import SeatrialError
-from training.store import Artifact, file_digest
-from training.task import Criterion, load_task
+from seatrial.evals.answer import detect_operation, find_object, parse_strict
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence, NotEvaluated, TimedAnswers
+from seatrial.evals.export import Export
+from seatrial.evals.metrics import METRICS
+from seatrial.evals.metrics.rating import rubric
+from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question
+from seatrial.evals.ratings import answer_digest
+from seatrial.training.errors import SeatrialError
+from seatrial.training.store import Artifact, file_digest
+from seatrial.training.task import Criterion, load_task
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "task_api"
 OPERATIONS = ("create", "list", "update", "complete", "delete", "none")

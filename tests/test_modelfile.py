@@ -8,17 +8,16 @@ from gguf import GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
-
-from evals.fidelity.chat_formats import go_rendered, renders_alike
-from evals.fidelity.modelfile import HARMLESS, IGNORED, Judged, judge_modelfile
-from evals.models.modelfile import DEPRECATED, RefusedModelfile, decode, read_modelfile
-from evals.models.modelfile_values import KINDS
-from evals.models.ollama import OllamaModel
-from training import base
-from training.errors import SeatrialError
-from training.modelfile import CHAT_FORMATS, chat_format, modelfile, read_metadata
-from training.recipe import load_recipe
-from training.store import file_digest
+from seatrial.evals.fidelity.chat_formats import go_rendered, renders_alike
+from seatrial.evals.fidelity.modelfile import HARMLESS, IGNORED, Judged, judge_modelfile
+from seatrial.evals.models.modelfile import DEPRECATED, RefusedModelfile, decode, read_modelfile
+from seatrial.evals.models.modelfile_values import KINDS
+from seatrial.evals.models.ollama import OllamaModel
+from seatrial.training import base
+from seatrial.training.errors import SeatrialError
+from seatrial.training.modelfile import CHAT_FORMATS, chat_format, modelfile, read_metadata
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import file_digest
 
 DECODING = {"temperature": 0, "max_tokens": 128, "context": 4096}
 SYSTEM = "Answer with one JSON object: operation, arguments, reply."

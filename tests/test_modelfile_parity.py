@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
-
-from evals.criteria import judge
-from evals.evidence import Evidence
-from evals.export import Export
-from evals.models.ollama import OllamaRefuses
-from evals.verdict import FAIL, NOT_EVALUATED, PASS
-from training.modelfile import modelfile
-from training.store import Artifact, file_digest
-from training.task import load_task
+from seatrial.evals.criteria import judge
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.export import Export
+from seatrial.evals.models.ollama import OllamaRefuses
+from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS
+from seatrial.training.modelfile import modelfile
+from seatrial.training.store import Artifact, file_digest
+from seatrial.training.task import load_task
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "task_api"
 TASK = load_task(GOLDEN)
@@ -137,7 +136,7 @@ def test_what_else_is_wrong_is_told_without_a_server(verdict):
 
 @pytest.mark.parametrize("template", [CHATML, GEMMA])
 def test_a_server_renders_what_only_it_can_judge(verdict, template):
-    from evals.fidelity.metadata import Finding
+    from seatrial.evals.fidelity.metadata import Finding
 
     wrong = Finding("u 'Hello'", "template", "this prompt", "another", False)
     found = verdict(with_another_template, prompts=lambda: [wrong], template=template)
@@ -145,7 +144,7 @@ def test_a_server_renders_what_only_it_can_judge(verdict, template):
 
 
 def test_a_right_prompt_of_another_template_passes(verdict):
-    from evals.fidelity.metadata import Finding
+    from seatrial.evals.fidelity.metadata import Finding
 
     right = Finding("u 'Hello'", "template", "this prompt", "the same", True)
     assert verdict(with_another_template, prompts=lambda: [right]).status == PASS

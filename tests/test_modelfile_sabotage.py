@@ -7,18 +7,18 @@ import inspect
 import shutil
 
 import pytest
+from seatrial.evals.criteria import judge
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.export import Export
+from seatrial.evals.models.modelfile import read_text
+from seatrial.evals.verdict import FAIL, PASS
+from seatrial.training.store import Artifact, file_digest
 
-from evals.criteria import judge
-from evals.evidence import Evidence
-from evals.export import Export
-from evals.models.modelfile import read_text
-from evals.verdict import FAIL, PASS
 from tests.sabotage import faults_modelfile, harmless_modelfile
 from tests.sabotage.faults import FAULTS
 from tests.sabotage.harmless import HARMLESS
 from tests.sabotage.workshop import Good
 from tests.test_modelfile_parity import CRITERION, TASK, taken_in
-from training.store import Artifact, file_digest
 
 
 def entries(table, module):

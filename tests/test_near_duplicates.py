@@ -10,8 +10,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from evals.near_duplicates import NEAR, SHORT, Index, required, rouge_l, words_of
+from seatrial.evals.near_duplicates import NEAR, SHORT, Index, required, rouge_l, words_of
 
 # Few words, so that texts share many, repeat them, and lie close to the limit.
 TEXTS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=14).map(" ".join)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-
-from training.errors import SeatrialError
-from training.process import ChildDied, JsonProcess
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import ChildDied, JsonProcess
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LONG = 30.0

@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from evals.models import ERROR, UNKNOWN, Question, program
-from evals.models.program import ProgramModel
-from training.errors import SeatrialError
+from seatrial.evals.models import ERROR, UNKNOWN, Question, program
+from seatrial.evals.models.program import ProgramModel
+from seatrial.training.errors import SeatrialError
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-
-import training.progress
-from training.progress import Lines, Silent
+from seatrial.training import progress
+from seatrial.training.progress import Lines, Silent
 
 CLEAR = "\r\x1b[K"
 
@@ -33,7 +32,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(training.progress, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 

@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from seatrial.evals import provenance
+from seatrial.evals.fidelity import runtime, trained, weights
+from seatrial.evals.models import Question, adapter
+from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.evals.models.ollama import OllamaModel
+from seatrial.evals.models.program import ProgramModel
+from seatrial.training.store import Artifact, Step, Store, made_with
 
-from evals import provenance
-from evals.fidelity import runtime, trained, weights
-from evals.models import Question, adapter
-from evals.models.llama_cpp import LlamaCppModel
-from evals.models.ollama import OllamaModel
-from evals.models.program import ProgramModel
 from tests.conftest import REPOSITORY
-from training.store import Artifact, Step, Store, made_with
 
 QUESTION = Question("q", ({"role": "user", "content": "Hello"},), "Hi")
 
@@ -81,10 +81,18 @@ PACKAGES = {
     "fidelity": {"llama-cpp-python", "jinja2", "numpy"},
 }
 MODULES = {
-    "adapter-answer": {"evals.models.adapter"},
-    "trained": {"evals.fidelity.trained", "training.backends.trl"},
-    "weights": {"evals.fidelity.weights", "evals.fidelity.strength", "evals.fidelity.yardstick"},
-    "fidelity": {"evals.fidelity.runtime", "evals.models.llama_cpp", "evals.models.llama_worker"},
+    "adapter-answer": {"seatrial.evals.models.adapter"},
+    "trained": {"seatrial.evals.fidelity.trained", "seatrial.training.backends.trl"},
+    "weights": {
+        "seatrial.evals.fidelity.weights",
+        "seatrial.evals.fidelity.strength",
+        "seatrial.evals.fidelity.yardstick",
+    },
+    "fidelity": {
+        "seatrial.evals.fidelity.runtime",
+        "seatrial.evals.models.llama_cpp",
+        "seatrial.evals.models.llama_worker",
+    },
 }
 
 
@@ -141,14 +149,14 @@ def test_a_comment_or_the_layout_of_code_changes_no_key(monkeypatch, tmp_path):
         module.write_text(text, encoding="utf-8")
         provenance.syntax.cache_clear()
         provenance.code.cache_clear()
-        digests.append(provenance.code("evals.judge"))
+        digests.append(provenance.code("seatrial.evals.judge"))
     provenance.syntax.cache_clear()
     provenance.code.cache_clear()
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_the_code_of_a_process_belongs_to_who_starts_it():
-    assert "evals.models.llama_worker" in provenance.closure("evals.models.llama_cpp")
+    assert "seatrial.evals.models.llama_worker" in provenance.closure("seatrial.evals.models.llama_cpp")
 
 
 def test_an_upgrade_makes_evidence_again_and_leaves_what_training_made(tmp_path, monkeypatch):
@@ -163,7 +171,9 @@ def test_an_upgrade_makes_evidence_again_and_leaves_what_training_made(tmp_path,
 
     def run() -> Artifact:
         store = Store(tmp_path)
-        store.build(step("judged", provenance.decided_by("evals.fidelity.weights", packages=("peft",))))
+        store.build(
+            step("judged", provenance.decided_by("seatrial.evals.fidelity.weights", packages=("peft",)))
+        )
         return store.build(step("adapter", {"seed": 7}))
 
     assert made_with(run()) == {}
@@ -174,13 +184,13 @@ def test_an_upgrade_makes_evidence_again_and_leaves_what_training_made(tmp_path,
 
 
 MODELS = {
-    "llama.cpp": (llama, "evals.models.llama_cpp", "llama-cpp-python"),
+    "llama.cpp": (llama, "seatrial.evals.models.llama_cpp", "llama-cpp-python"),
     "ollama": (
         lambda: OllamaModel("m", Path("m.gguf"), "a", "FROM ./m.gguf", "0.24.0"),
-        "evals.models.ollama",
+        "seatrial.evals.models.ollama",
         "ollama",
     ),
-    "program": (lambda: ProgramModel("m", sys.executable), "evals.models.program", None),
+    "program": (lambda: ProgramModel("m", sys.executable), "seatrial.evals.models.program", None),
 }
 
 

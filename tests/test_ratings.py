@@ -7,9 +7,8 @@ import csv
 import io
 
 import pytest
-
-from evals.ratings import COLUMNS, answer_digest, rating_sheet, read_ratings
-from training.errors import SeatrialError
+from seatrial.evals.ratings import COLUMNS, answer_digest, rating_sheet, read_ratings
+from seatrial.training.errors import SeatrialError
 
 HEADER = "case,answer_sha256,rating,rater,note\n"
 DIGEST = answer_digest("create-1", "I added it.")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from seatrial.evals.metrics import METRICS
+from seatrial.evals.report import SCHEMA, finite, plots, render, view, write_report
+from seatrial.evals.report.attribution import is_step
+from seatrial.evals.report.wording import LONGEST, amount, clip, duration, interval, moment, size, visible
+from seatrial.evals.verdict import PASS, Measured, Miss, Verdict, verdict_for
+from seatrial.training.task import Criterion, load_task
 
-from evals.metrics import METRICS
-from evals.report import SCHEMA, finite, plots, render, view, write_report
-from evals.report.attribution import is_step
-from evals.report.wording import LONGEST, amount, clip, duration, interval, moment, size, visible
-from evals.verdict import PASS, Measured, Miss, Verdict, verdict_for
 from tests.page import HOSTILE, Page
 from tests.report_results import (
     CASES,
@@ -34,7 +35,6 @@ from tests.report_results import (
     verdict,
     verdicts,
 )
-from training.task import Criterion, load_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -76,7 +76,7 @@ def test_the_report_can_be_written_again_from_its_own_results(tmp_path: Path) ->
 
 
 def test_results_survive_a_page_that_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.report.render", lambda results: 1 / 0)
+    monkeypatch.setattr("seatrial.evals.report.render", lambda results: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(results(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
@@ -85,7 +85,7 @@ def test_results_survive_a_page_that_cannot_be_drawn(tmp_path: Path, monkeypatch
 def test_a_failed_write_leaves_the_old_report_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(results(), tmp_path)
     before = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr("evals.report.render", lambda results: "half a page \ud800")
+    monkeypatch.setattr("seatrial.evals.report.render", lambda results: "half a page \ud800")
     with pytest.raises(UnicodeEncodeError):
         write_report(results(), tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
-
-from evals import stats
-from evals.stats import percentiles, resampling
+from seatrial.evals import stats
+from seatrial.evals.stats import percentiles, resampling
 
 ROUNDED = 5e-5
 UNEVEN = [math.sqrt(n) for n in range(2, 40)]  # no two resamples of these have the same mean

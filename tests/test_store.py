@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from seatrial.training.errors import SeatrialError
+from seatrial.training.progress import Silent
+from seatrial.training.store import MANIFEST, Step, Store, default_root, file_digest
 
 from tests.children.builder import note, signs, step, wait_for
-from training.errors import SeatrialError
-from training.progress import Silent
-from training.store import MANIFEST, Step, Store, default_root, file_digest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LONG = 30

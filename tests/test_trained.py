@@ -13,17 +13,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.export import Export
+from seatrial.evals.fidelity.trained import MERGED, TRUTH, Asked, TrainedModel, _answered, _predicted, handle
+from seatrial.evals.models import Likelihood, Question
+from seatrial.training import steps
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import Artifact, Store, default_root
+from seatrial.training.task import load_task
 
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.export import Export
-from evals.fidelity.trained import MERGED, TRUTH, Asked, TrainedModel, _answered, _predicted, handle
-from evals.models import Likelihood, Question
 from tests.conftest import MINIATURE, REPOSITORY
-from training import steps
-from training.recipe import load_recipe
-from training.store import Artifact, Store, default_root
-from training.task import load_task
 
 ELSEWHERE = torch.device("meta")  # stands for a GPU: what is made there has no numbers
 

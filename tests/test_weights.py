@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors.numpy import save_file
-
-from evals.fidelity.stages import CONVERSION, FILE, MERGE
-from evals.fidelity.strength import Strength, fit, updates
-from evals.fidelity.tensors import tensors, values
-from evals.fidelity.weights import compare, of_file
-from evals.fidelity.yardstick import packed
-from training.gguf_file import open_gguf
-from training.store import Artifact, Store, file_digest
+from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE
+from seatrial.evals.fidelity.strength import Strength, fit, updates
+from seatrial.evals.fidelity.tensors import tensors, values
+from seatrial.evals.fidelity.weights import compare, of_file
+from seatrial.evals.fidelity.yardstick import packed
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.store import Artifact, Store, file_digest
 
 LAYERS, SIZE, HEADS, RANK, ALPHA = 2, 256, 4, 8, 16
 MODULES = {"self_attn.q_proj": "attn_q", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output"}

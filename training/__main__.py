@@ -1,4 +1,4 @@
-"""Train and export without pytest: ``python -m training golden/task_api [--recipe NAME] [--store DIR]``.
+"""Train and export without pytest: ``python -m seatrial.training golden/task_api [--recipe NAME]``.
 
 Builds what is not in the store yet and prints where everything lies. Judging is ``pytest -m release``.
 """
@@ -9,16 +9,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from training import steps
-from training.errors import SeatrialError
-from training.progress import Lines
-from training.recipe import load_recipe
-from training.store import Store, default_root
-from training.task import load_task
+from seatrial.training import steps
+from seatrial.training.errors import SeatrialError
+from seatrial.training.progress import Lines
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import Store, default_root
+from seatrial.training.task import load_task
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m seatrial.training", description=__doc__)
     parser.add_argument("task", type=Path, help="folder with a task.toml")
     parser.add_argument("--recipe", help="name or path of a recipe (default: the task's)")
     parser.add_argument("--store", type=Path, default=default_root(), help="where artifacts are kept")

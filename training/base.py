@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from training.errors import SeatrialError
-from training.recipe import Base
+from seatrial.training.errors import SeatrialError
+from seatrial.training.recipe import Base
 
 
 def locate(base: Base, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.errors import SeatrialError, at
+from seatrial.training.errors import SeatrialError, at
 
 ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 Message = dict[str, str]

@@ -17,8 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from training.errors import SeatrialError
-from training.process import REPOSITORY
+from seatrial.training.errors import SeatrialError
 
 WANTED = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
 
@@ -63,7 +62,7 @@ def convert(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any
         model.symlink_to(request["model"])
         command = [sys.executable, str(Path(request["converter"]) / "convert_hf_to_gguf.py"), str(model)]
         command += ["--outfile", request["out"], "--outtype", "f16", "--model-name", request["name"]]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     print(done.stdout, done.stderr, file=sys.stderr)
     if done.returncode:
         raise SeatrialError(

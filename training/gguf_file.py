@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.errors import SeatrialError
+from seatrial.training.errors import SeatrialError
 
 if TYPE_CHECKING:
     from gguf import GGUFReader

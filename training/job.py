@@ -1,6 +1,6 @@
-"""The process in which one step of training or export runs: ``python -m training.job``.
+"""The process in which one step of training or export runs: ``python -m seatrial.training.job``.
 
-Reads one request ``{"job": name, ...}``; not meant to be typed by people (``python -m training`` is).
+Reads one request ``{"job": name, ...}``; people type ``python -m seatrial.training`` instead.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from training import backends, base, export, merge
-from training.process import serve
+from seatrial.training import backends, base, export, merge
+from seatrial.training.process import serve
 
 
 def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.errors import SeatrialError
-from training.gguf_file import open_gguf
+from seatrial.training.errors import SeatrialError
+from seatrial.training.gguf_file import open_gguf
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,25 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.errors import SeatrialError
+from seatrial.training.errors import SeatrialError
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+import seatrial
+
+PACKAGE = Path(seatrial.__file__).resolve().parent
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs ``module`` in a process of its own.
+
+    ``-P`` keeps the folder where the user stands off its path: a ``torch.py`` there would be taken for torch.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def python_path() -> str:
+    """PYTHONPATH of such a process: what the user gave, and before it the package of a checkout."""
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.pathsep.join([*([str(PACKAGE.parent)] if seatrial.is_checkout() else []), *given])
 
 
 class ChildDied(SeatrialError):
@@ -42,7 +58,6 @@ class JsonProcess:
     def __init__(self, module: str, log: Path, what: str) -> None:
         self.what, self.log = what, log
         log.parent.mkdir(parents=True, exist_ok=True)
-        path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
         # OpenMP threads that spin while they wait halve the speed as soon as anything else runs.
         environment = {
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -50,11 +65,11 @@ class JsonProcess:
             "HF_HUB_OFFLINE": "1",
             "PYTHONUNBUFFERED": "1",
             **os.environ,
-            "PYTHONPATH": path,
+            "PYTHONPATH": python_path(),
         }
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                python(module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

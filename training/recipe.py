@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
-
-from training.configuration import Config, read_toml
-from training.errors import SeatrialError
+from seatrial.training.configuration import Config, read_toml
+from seatrial.training.errors import SeatrialError
 
 RECIPES = Path(__file__).parent / "recipes"
 QUANTIZATIONS = ("f16", "q8_0", "q5_k_m", "q4_k_m")

@@ -14,15 +14,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from training import base as base_weights
-from training import dataset as rows
-from training import export
-from training.hardware import resolve_dtype
-from training.modelfile import modelfile
-from training.process import JsonProcess
-from training.progress import Progress
-from training.recipe import Recipe
-from training.store import Artifact, Step, file_digest
+from seatrial.training import base as base_weights
+from seatrial.training import dataset as rows
+from seatrial.training import export
+from seatrial.training.hardware import resolve_dtype
+from seatrial.training.modelfile import modelfile
+from seatrial.training.process import JsonProcess
+from seatrial.training.progress import Progress
+from seatrial.training.recipe import Recipe
+from seatrial.training.store import Artifact, Step, file_digest
 
 SILENCE = 1800.0  # seconds without a sign of life after which a job is taken for hung
 
@@ -171,7 +171,7 @@ def gguf_file(artifact: Artifact) -> Path:
 def _run(job: str, request: Mapping[str, Any], out: Path, progress: Progress) -> Mapping[str, Any]:
     # The log lies outside the artifact's folder: it must outlive a failed build.
     log = out.parent.parent / "logs" / f"{job}-{out.name}.log"
-    with JsonProcess("training.job", log, f"step {job!r}") as process:
+    with JsonProcess("seatrial.training.job", log, f"step {job!r}") as process:
         facts: Mapping[str, Any] = process.call(
             {"job": job, **request}, SILENCE, lambda event: progress.update(**event)
         )

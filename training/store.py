@@ -27,9 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-
-from training.errors import SeatrialError
-from training.progress import Progress, Silent
+from seatrial.training.errors import SeatrialError
+from seatrial.training.progress import Progress, Silent
 
 MANIFEST = "manifest.json"
 PACKAGES = (

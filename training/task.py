@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
-
-from training.configuration import Config, Misplaced, read_toml
-from training.errors import SeatrialError
+from seatrial.training.configuration import Config, Misplaced, read_toml
+from seatrial.training.errors import SeatrialError
 
 SHIPPED = "shipped"
 REGRESSIONS = "regressions"  # the case set whose every case is a hard requirement

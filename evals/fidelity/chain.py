@@ -13,24 +13,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from evals.cases import Case
-from evals.export import Export
-from evals.fidelity import metadata, prompts, weights
-from evals.fidelity.findings import Finding
-from evals.fidelity.runtime import in_runtime, rendered_in_llama_cpp, rendered_in_ollama
-from evals.fidelity.stages import FILE, MERGE
-from evals.fidelity.strength import Strength
-from evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
-from evals.models import Likelihood, Model, Question
-from evals.models.llama_cpp import LlamaCppModel
-from evals.verdict import NotEvaluated
-from training.errors import SeatrialError
-from training.gguf_file import open_gguf
-from training.store import Artifact, Store
-from training.task import SHIPPED, Task
+from seatrial.evals.cases import Case
+from seatrial.evals.export import Export
+from seatrial.evals.fidelity import metadata, prompts, weights
+from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.runtime import in_runtime, rendered_in_llama_cpp, rendered_in_ollama
+from seatrial.evals.fidelity.stages import FILE, MERGE
+from seatrial.evals.fidelity.strength import Strength
+from seatrial.evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
+from seatrial.evals.models import Likelihood, Model, Question
+from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.errors import SeatrialError
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.store import Artifact, Store
+from seatrial.training.task import SHIPPED, Task
 
 if TYPE_CHECKING:
-    from evals.models.ollama import OllamaModel
+    from seatrial.evals.models.ollama import OllamaModel
 
 OLLAMA = "ollama"
 BEFORE_EXPORT = (ADAPTER, MERGED)

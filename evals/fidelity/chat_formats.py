@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.modelfile import ChatFormat
+from seatrial.training.modelfile import ChatFormat
 
 TURNS = (
     {"role": "user", "content": "Hello"},

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.gguf_file import open_gguf
+from seatrial.training.gguf_file import open_gguf
 
 LABEL = "general.file_type"
 # Runtimes look up keys that begin with one of these words or with the architecture's name; what begins with

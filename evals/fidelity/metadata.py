@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.fidelity.findings import Finding as Finding
-from evals.fidelity.header import LABEL, PADDING, Header, read_header
-from evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
-from evals.verdict import shorten
-from training.errors import SeatrialError
+from seatrial.evals.fidelity.findings import Finding as Finding
+from seatrial.evals.fidelity.header import LABEL, PADDING, Header, read_header
+from seatrial.evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
+from seatrial.evals.verdict import shorten
+from seatrial.training.errors import SeatrialError
 
 # Hugging Face model_type -> llama.cpp architecture, where the two differ in name.
 ARCHITECTURES = {

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.fidelity.chat_formats import renders_alike
-from evals.fidelity.metadata import Finding
-from evals.fidelity.stages import RUNTIME, TEMPLATE
-from evals.models.modelfile import Modelfile, RefusedModelfile, printed, read_modelfile
-from evals.models.modelfile_source import serves
-from evals.verdict import shorten
-from training.modelfile import ChatFormat, chat_format
+from seatrial.evals.fidelity.chat_formats import renders_alike
+from seatrial.evals.fidelity.metadata import Finding
+from seatrial.evals.fidelity.stages import RUNTIME, TEMPLATE
+from seatrial.evals.models.modelfile import Modelfile, RefusedModelfile, printed, read_modelfile
+from seatrial.evals.models.modelfile_source import serves
+from seatrial.evals.verdict import shorten
+from seatrial.training.modelfile import ChatFormat, chat_format
 
 # What Ollama 0.24 does where a Modelfile says nothing (DefaultOptions, api/types.go).
 DEFAULTS: Mapping[str, Any] = {

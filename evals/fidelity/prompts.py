@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evals.cases import Case
-from evals.fidelity.findings import Finding
-from evals.fidelity.stages import TEMPLATE, TOKENIZER
-from evals.models import Message
-from evals.verdict import shorten
+from seatrial.evals.cases import Case
+from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.stages import TEMPLATE, TOKENIZER
+from seatrial.evals.models import Message
+from seatrial.evals.verdict import shorten
 
 TEXTS = Path(__file__).parent / "texts.toml"
 TURNS = (

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.fidelity.trained import TRUTH, Asked
-from evals.models import Message
-from evals.models.llama_cpp import LlamaCppModel
-from evals.provenance import decided_by
-from training.progress import Progress
-from training.store import Artifact, Step
+from seatrial.evals.fidelity.trained import TRUTH, Asked
+from seatrial.evals.models import Message
+from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.evals.provenance import decided_by
+from seatrial.training.progress import Progress
+from seatrial.training.store import Artifact, Step
 
 if TYPE_CHECKING:
-    from evals.models.ollama import OllamaModel
+    from seatrial.evals.models.ollama import OllamaModel
 
 
 def in_runtime(model: LlamaCppModel, truth: Artifact, asked: Asked, inspect: bool) -> Step:

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.fidelity.tensors import safetensors, shape, tensors, values
-from evals.fidelity.yardstick import rounded
-from training.gguf_file import open_gguf
+from seatrial.evals.fidelity.tensors import safetensors, shape, tensors, values
+from seatrial.evals.fidelity.yardstick import rounded
+from seatrial.training.gguf_file import open_gguf
 
 FITTED = 70  # adapted tensors that are fitted: a third of a small model's, evenly spread
 ALLOWED = 0.02  # how far a factor may be off, besides the share of the weights' square that rounding takes

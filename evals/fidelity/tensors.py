@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.gguf_file import open_gguf
-from training.store import Artifact
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.store import Artifact
 
 
 def tensors(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The trained model itself, before any export: adapter on its 4-bit base, and the merged model.
 
-Both run in transformers, in one process, once: ``python -m evals.fidelity.trained`` answers the questions of
-the attribution, gives log-probabilities for held-out rows, token ids for texts and rendered conversations.
+Both run in transformers, in one process, once: ``python -m seatrial.evals.fidelity.trained`` answers the
+questions of the attribution, gives log-probabilities for held-out rows, token ids for texts and rendered conversations.
 Without an adapter the merged folder alone is the truth.
 """
 
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.models import Generation, Likelihood, Message, Question
-from evals.provenance import decided_by
-from training.errors import SeatrialError
-from training.process import JsonProcess, serve
-from training.progress import Progress
-from training.store import Artifact, Step
+from seatrial.evals.models import Generation, Likelihood, Message, Question
+from seatrial.evals.provenance import decided_by
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import JsonProcess, serve
+from seatrial.training.progress import Progress
+from seatrial.training.store import Artifact, Step
 
 SILENCE = 1800.0  # seconds without a sign of life after which the process is taken for hung
 ADAPTER, MERGED = "adapter", "merged"
@@ -69,7 +69,9 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
         if adapter and base:
             folders |= {"adapter": str(adapter.path), "base": str(base.path)}
             folders["compute_dtype"] = adapter.facts.get("compute_dtype", "float32")
-        with JsonProcess("evals.fidelity.trained", log, "the trained model in transformers") as process:
+        with JsonProcess(
+            "seatrial.evals.fidelity.trained", log, "the trained model in transformers"
+        ) as process:
             facts: Mapping[str, Any] = process.call(
                 request | folders, SILENCE, lambda event: progress.update(**event)
             )
@@ -146,8 +148,7 @@ def _with_adapter(request: Mapping[str, Any]) -> Any:
     doing it at every step), and the adapter beside them, not merged; computed in float32."""
     import torch
     from peft import PeftModel
-
-    from training.backends.trl import load_nf4
+    from seatrial.training.backends.trl import load_nf4
 
     dtype = getattr(torch, request["compute_dtype"])
     base = load_nf4(Path(request["base"]), dtype).dequantize().float()

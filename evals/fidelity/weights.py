@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals.fidelity import yardstick
-from evals.fidelity.findings import Finding
-from evals.fidelity.header import IMATRIX
-from evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
-from evals.fidelity.strength import Update, fit, updates
-from evals.fidelity.tensors import gguf_of, shape, tensors, values
-from evals.provenance import decided_by
-from training.gguf_file import open_gguf
-from training.progress import Progress
-from training.store import Artifact, Step
+from seatrial.evals.fidelity import yardstick
+from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.header import IMATRIX
+from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
+from seatrial.evals.fidelity.strength import Update, fit, updates
+from seatrial.evals.fidelity.tensors import gguf_of, shape, tensors, values
+from seatrial.evals.provenance import decided_by
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.progress import Progress
+from seatrial.training.store import Artifact, Step
 
 SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
@@ -76,7 +76,7 @@ def _findings(
 
 
 def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, Update]) -> list[Finding]:
-    """One finding a tensor. Tensors of another shape are left to :mod:`evals.fidelity.metadata`.
+    """One finding a tensor. Tensors of another shape are left to :mod:`seatrial.evals.fidelity.metadata`.
 
     Where much of the file is wrong, the quantisation is blamed; where several tensors with an update
     (``added``) are and no other, the merge. A single tensor whose error lies along its update is the merge's,

@@ -6,17 +6,17 @@ what they need from the evidence themselves. The estimate turns scores into a va
 
 from __future__ import annotations
 
-from evals.metrics.arguments import argument_accuracy
-from evals.metrics.base import Metric, Score
-from evals.metrics.contract import json_parse, schema_validity
-from evals.metrics.export import (
+from seatrial.evals.metrics.arguments import argument_accuracy
+from seatrial.evals.metrics.base import Metric, Score
+from seatrial.evals.metrics.contract import json_parse, schema_validity
+from seatrial.evals.metrics.export import (
     adapter_loads,
     file_size,
     gguf_answers,
     ollama_answers,
     training_minutes,
 )
-from evals.metrics.fidelity import (
+from seatrial.evals.metrics.fidelity import (
     adapter_strength_error,
     kl_divergence,
     metadata_parity,
@@ -26,19 +26,19 @@ from evals.metrics.fidelity import (
     top1_agreement,
     weights_parity,
 )
-from evals.metrics.keywords import keyword_recall
-from evals.metrics.latency import (
+from seatrial.evals.metrics.keywords import keyword_recall
+from seatrial.evals.metrics.latency import (
     answer_seconds,
     first_token_seconds,
     peak_memory,
     tokens_per_second,
 )
-from evals.metrics.modelfile import modelfile_parity
-from evals.metrics.operation import operation_accuracy
-from evals.metrics.perplexity import perplexity
-from evals.metrics.rating import response_rating
-from evals.metrics.similarity import reply_similarity
-from evals.metrics.stopping import no_repetition, stopped
+from seatrial.evals.metrics.modelfile import modelfile_parity
+from seatrial.evals.metrics.operation import operation_accuracy
+from seatrial.evals.metrics.perplexity import perplexity
+from seatrial.evals.metrics.rating import response_rating
+from seatrial.evals.metrics.similarity import reply_similarity
+from seatrial.evals.metrics.stopping import no_repetition, stopped
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

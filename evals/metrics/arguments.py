@@ -6,12 +6,12 @@ import json
 import re
 from typing import Any
 
-from evals.answer import find_object
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.base import Score, per_answer, scored
-from evals.models import Generation
-from training.task import Criterion
+from seatrial.evals.answer import find_object
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Score, per_answer, scored
+from seatrial.evals.models import Generation
+from seatrial.training.task import Criterion
 
 
 @per_answer()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.estimators import Estimator, average, counted, only, percentile, share
-from evals.metrics.scores import Score
-from evals.models import Generation
-from evals.stats import Comparison, Estimate
-from training.task import Criterion
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.estimators import Estimator, average, counted, only, percentile, share
+from seatrial.evals.metrics.scores import Score
+from seatrial.evals.models import Generation
+from seatrial.evals.stats import Comparison, Estimate
+from seatrial.training.task import Criterion
 
 __all__ = [
     "Estimator",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from evals.answer import parse_strict
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.base import Score, per_answer, scored
-from evals.models import Generation
-from training.task import Criterion
+from seatrial.evals.answer import parse_strict
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Score, per_answer, scored
+from seatrial.evals.models import Generation
+from seatrial.training.task import Criterion
 
 
 @per_answer()

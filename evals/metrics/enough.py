@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evals import stats
-from evals.stats.percentiles import fewest_with_bounds
-from training.task import Criterion
+from seatrial.evals import stats
+from seatrial.evals.stats.percentiles import fewest_with_bounds
+from seatrial.training.task import Criterion
 
 FEW = 5
 """Fewer answers by the toss of a coin are all right more often than once in 20: 0.5 to the power of 4."""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from evals import stats
-from evals.metrics import enough
-from evals.metrics.enough import Least
-from evals.metrics.scores import Score
-from evals.stats import Comparison, Estimate
-from evals.verdict import NotEvaluated
-from training.task import Criterion
+from seatrial.evals import stats
+from seatrial.evals.metrics import enough
+from seatrial.evals.metrics.enough import Least
+from seatrial.evals.metrics.scores import Score
+from seatrial.evals.stats import Comparison, Estimate
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.task import Criterion
 
 Scale = tuple[float | None, float | None]
 Pairs = tuple[list[Score], list[Score]]

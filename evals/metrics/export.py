@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from evals.evidence import Evidence
-from evals.metrics.base import Estimator, Measure, Metric, Score, counted, only, share
-from evals.models import EOS, Generation
-from evals.verdict import NotEvaluated
-from training.errors import SeatrialError
-from training.store import Artifact
-from training.task import Criterion
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Estimator, Measure, Metric, Score, counted, only, share
+from seatrial.evals.models import EOS, Generation
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.errors import SeatrialError
+from seatrial.training.store import Artifact
+from seatrial.training.task import Criterion
 
 
 def _adapter_loads(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    from evals.models.adapter import adapter_answer
+    from seatrial.evals.models.adapter import adapter_answer
 
     if evidence.export.adapter is None:
         raise NotEvaluated("there is no adapter in this run: give it with --adapter=DIR")

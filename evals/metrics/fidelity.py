@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import fmean
 
-from evals.evidence import Evidence
-from evals.fidelity.chain import DIVERGENCES, OLLAMA
-from evals.fidelity.findings import Finding
-from evals.metrics.base import Measure, Metric, Score, counted, only
-from evals.metrics.estimators import per_token
-from evals.metrics.scores import score_of
-from evals.verdict import NotEvaluated
-from training.task import Criterion
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.fidelity.chain import DIVERGENCES, OLLAMA
+from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.metrics.base import Measure, Metric, Score, counted, only
+from seatrial.evals.metrics.estimators import per_token
+from seatrial.evals.metrics.scores import score_of
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.task import Criterion
 
 
 def _checks(name: str, about: str, read: Callable[[Evidence, Criterion, str], list[Finding]]) -> Metric:

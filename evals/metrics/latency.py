@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.base import Estimator, Metric, Score, average, only, percentile
-from evals.models import ERROR, Generation
-from evals.verdict import NotEvaluated
-from training.task import Criterion
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Estimator, Metric, Score, average, only, percentile
+from seatrial.evals.models import ERROR, Generation
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.task import Criterion
 
 Value = Callable[[Generation], float | None]
 

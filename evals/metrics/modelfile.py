@@ -7,17 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evals.evidence import Evidence
-from evals.fidelity.metadata import Finding
-from evals.fidelity.modelfile import Judged, judge_modelfile, refused
-from evals.metrics.base import Metric, Score, counted
-from evals.metrics.scores import score_of
-from evals.models.modelfile import read_text
-from evals.verdict import NotEvaluated
-from training.errors import SeatrialError
-from training.gguf_file import open_gguf
-from training.modelfile import chat_format, read_metadata
-from training.task import Criterion
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.fidelity.metadata import Finding
+from seatrial.evals.fidelity.modelfile import Judged, judge_modelfile, refused
+from seatrial.evals.metrics.base import Metric, Score, counted
+from seatrial.evals.metrics.scores import score_of
+from seatrial.evals.models.modelfile import read_text
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.errors import SeatrialError
+from seatrial.training.gguf_file import open_gguf
+from seatrial.training.modelfile import chat_format, read_metadata
+from seatrial.training.task import Criterion
 
 CONTROL = 3  # of tokenizer.ggml.token_type: a token that no text holds
 WRITTEN_HERE = "no Modelfile was given: the one that was judged was written here; serve the file with it"
@@ -45,7 +45,7 @@ def _modelfile(evidence: Evidence, criterion: Criterion, model: str) -> list[Sco
 
 
 def _rendered(evidence: Evidence, why: str) -> list[Finding]:
-    from evals.models.ollama import OllamaRefuses
+    from seatrial.evals.models.ollama import OllamaRefuses
 
     try:
         evidence.model("ollama")  # says why there is none

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from evals.evidence import Evidence
-from evals.metrics.base import Metric, Score
-from evals.metrics.estimators import perplexity_over_rows
-from evals.verdict import NotEvaluated
-from training.task import Criterion
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Metric, Score
+from seatrial.evals.metrics.estimators import perplexity_over_rows
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.task import Criterion
 
 
 def _measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.answer import parse_strict
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.base import Score, average, per_answer, scored
-from evals.models import Generation
-from evals.ratings import answer_digest
-from training.task import Criterion
+from seatrial.evals.answer import parse_strict
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Score, average, per_answer, scored
+from seatrial.evals.models import Generation
+from seatrial.evals.ratings import answer_digest
+from seatrial.training.task import Criterion
 
 GOOD = 4.0  # an answer rated below this is listed as missed
 

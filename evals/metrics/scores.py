@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.findings import Finding
 
 
 @dataclass(frozen=True)

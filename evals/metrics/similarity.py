@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from evals.answer import find_object
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.base import Score, average, per_answer, scored
-from evals.models import Generation
-from evals.near_duplicates import rouge_l
-from training.task import Criterion
+from seatrial.evals.answer import find_object
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Score, average, per_answer, scored
+from seatrial.evals.models import Generation
+from seatrial.evals.near_duplicates import rouge_l
+from seatrial.training.task import Criterion
 
 
 @per_answer(unit="ROUGE-L F1", estimator=average(0.0, 1.0), settings=("miss_below",))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evals.cases import Case
-from evals.evidence import Evidence
-from evals.metrics.base import Score, per_answer, scored
-from evals.models import EOS, ERROR, LENGTH, Generation
-from evals.repetition import repetition
-from evals.verdict import NotEvaluated
-from training.task import Criterion
+from seatrial.evals.cases import Case
+from seatrial.evals.evidence import Evidence
+from seatrial.evals.metrics.base import Score, per_answer, scored
+from seatrial.evals.models import EOS, ERROR, LENGTH, Generation
+from seatrial.evals.repetition import repetition
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.task import Criterion
 
 
 @per_answer()

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.models import Question
-from evals.provenance import decided_by
-from training.process import JsonProcess, serve
-from training.progress import Progress
-from training.store import Artifact, Step
+from seatrial.evals.models import Question
+from seatrial.evals.provenance import decided_by
+from seatrial.training.process import JsonProcess, serve
+from seatrial.training.progress import Progress
+from seatrial.training.store import Artifact, Step
 
 MAX_TOKENS = 48
 PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "safetensors")
@@ -28,7 +28,7 @@ def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Que
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         log = out.parent.parent / "logs" / f"adapter-answer-{out.name}.log"
         request = {"base": str(base.path), "adapter": str(adapter.path), "messages": messages}
-        with JsonProcess("evals.models.adapter", log, "peft with the adapter") as process:
+        with JsonProcess("seatrial.evals.models.adapter", log, "peft with the adapter") as process:
             facts: Mapping[str, Any] = process.call(request, timeout=600.0)
         return facts
 

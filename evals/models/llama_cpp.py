@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.models import Generation, Likelihood, Message, Question, Timings
-from evals.provenance import decided_by
-from training.errors import SeatrialError
-from training.process import ChildDied, JsonProcess
+from seatrial.evals.models import Generation, Likelihood, Message, Question, Timings
+from seatrial.evals.provenance import decided_by
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import ChildDied, JsonProcess
 
 PACKAGES = ("llama-cpp-python", "jinja2", "numpy")
 SILENCE = 600.0  # seconds without an answer after which the runtime is taken for hung
@@ -71,7 +71,9 @@ class LlamaCppModel:
         return [[*system, *question.messages] for question in questions]
 
     def _ask(self, request: Mapping[str, Any], log: Path) -> Any:
-        with JsonProcess("evals.models.llama_worker", log, f"llama.cpp with {self.path.name}") as worker:
+        with JsonProcess(
+            "seatrial.evals.models.llama_worker", log, f"llama.cpp with {self.path.name}"
+        ) as worker:
             try:
                 worker.call(self._load, SILENCE)
             except ChildDied as error:

@@ -1,4 +1,4 @@
-"""The llama.cpp process: ``python -m evals.models.llama_worker`` reads requests, one JSON object a line.
+"""The llama.cpp process: ``python -m seatrial.evals.models.llama_worker`` reads JSON lines.
 
 ``load`` opens a GGUF file; ``generate`` answers prompts greedily, several at a time; ``score`` gives the
 likelihood of reference answers; ``time`` answers one at a time and measures; ``inspect`` shows how the file
@@ -22,9 +22,8 @@ from typing import Any
 import llama_cpp as lib
 import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-from training.errors import SeatrialError
-from training.process import serve
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import serve
 
 BATCH = 1024
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.models.modelfile import Modelfile
-from evals.verdict import shorten
-from training.store import file_digest
+from seatrial.evals.models.modelfile import Modelfile
+from seatrial.evals.verdict import shorten
+from seatrial.training.store import file_digest
 
 
 def hindrance(written: Modelfile, file: Path, sha256: str, folder: Path) -> str:

@@ -15,13 +15,12 @@ from typing import Any
 
 import httpx
 from ollama import Client, ResponseError
-
-from evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
-from evals.models.modelfile import RefusedModelfile, read_modelfile
-from evals.models.modelfile_source import hindrance
-from evals.models.ollama_server import find, last_lines, version_of
-from evals.provenance import decided_by
-from training.errors import SeatrialError
+from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
+from seatrial.evals.models.modelfile import RefusedModelfile, read_modelfile
+from seatrial.evals.models.modelfile_source import hindrance
+from seatrial.evals.models.ollama_server import find, last_lines, version_of
+from seatrial.evals.provenance import decided_by
+from seatrial.training.errors import SeatrialError
 
 ANSWER_SECONDS = 120.0  # after which an answer is cut; one of the example takes half a second
 GONE = (httpx.HTTPError, ConnectionError)  # what the client raises when a server does not answer

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.errors import SeatrialError
-from training.process import REPOSITORY
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import python, python_path
 
 if TYPE_CHECKING:
     from ollama import Client
@@ -145,9 +145,9 @@ def _started(binary: str, log: Path) -> Iterator[Client]:
         OLLAMA_MODELS=str(folder / "models"),
         OLLAMA_KEEP_ALIVE="10m",
         OLLAMA_NO_CLOUD="1",
-        PYTHONPATH=os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+        PYTHONPATH=python_path(),
     )
-    command = [sys.executable, "-m", "evals.models.ollama_server", binary, str(folder)]
+    command = python("seatrial.evals.models.ollama_server", binary, str(folder))
     try:
         with log.open("ab") as output:
             keeper = subprocess.Popen(

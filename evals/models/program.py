@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.models import EOS, ERROR, LENGTH, UNKNOWN, Generation, Question, encodable
-from evals.models.pipe import Bounds, Broken, piped
-from evals.provenance import decided_by
-from evals.visible import spelled_out
-from training.errors import SeatrialError
-from training.store import file_digest
+from seatrial.evals.models import EOS, ERROR, LENGTH, UNKNOWN, Generation, Question, encodable
+from seatrial.evals.models.pipe import Bounds, Broken, piped
+from seatrial.evals.provenance import decided_by
+from seatrial.evals.visible import spelled_out
+from seatrial.training.errors import SeatrialError
+from seatrial.training.store import file_digest
 
 SILENCE = 600.0  # seconds without a byte of output after which a program is taken for hung
 EACH = 60.0  # seconds that a question may take in the mean, beyond that

@@ -41,8 +41,7 @@ def render(results: Mapping[str, Any]) -> str:
     """The report as one HTML page that needs no other file."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
-
-    from evals.report import plots, view, waterfall, wording
+    from seatrial.evals.report import plots, view, waterfall, wording
 
     environment = Environment(
         loader=FileSystemLoader(HERE),

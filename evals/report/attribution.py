@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from evals.report.sentence import sentence
-from evals.report.step import Json, Step
-from evals.verdict import PASS
-from training.task import SHIPPED, STEPS
+from seatrial.evals.report.sentence import sentence
+from seatrial.evals.report.step import Json, Step
+from seatrial.evals.verdict import PASS
+from seatrial.training.task import SHIPPED, STEPS
 
 MODELS_OF = {name: (model, against) for name, _, model, against, _ in STEPS}
 FORK = next(against for model, against in MODELS_OF.values() if model == SHIPPED)

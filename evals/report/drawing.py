@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from evals.report.wording import visible
+from seatrial.evals.report.wording import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evals.report.drawing import COLOURS, figure_of, label_of, style, svg_of
-from evals.report.wording import amount, role
+from seatrial.evals.report.drawing import COLOURS, figure_of, label_of, style, svg_of
+from seatrial.evals.report.wording import amount, role
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

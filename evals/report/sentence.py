@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from evals.report.step import Step
-from evals.report.wording import amount, role
-from evals.verdict import FAIL
+from seatrial.evals.report.step import Step
+from seatrial.evals.report.wording import amount, role
+from seatrial.evals.verdict import FAIL
 
 NAMES = {"quantisation": "quantisation to the shipped file", "ollama": "Ollama"}
 CHANCE = 0.05  # a p-value from which on a difference may be chance: the intervals are 95 % ones

@@ -9,9 +9,9 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from evals.fidelity.stages import STAGES
-from evals.report.attribution import attributions, is_step
-from evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
+from seatrial.evals.fidelity.stages import STAGES
+from seatrial.evals.report.attribution import attributions, is_step
+from seatrial.evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
 
 Json = Mapping[str, Any]
 MODELS = ("base", "prompted_base", "shipped")  # left to right, worst to best hoped for

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
-
-from evals.visible import spelled_out
-from training.recipe import QUANTIZATIONS
+from seatrial.evals.visible import spelled_out
+from seatrial.training.recipe import QUANTIZATIONS
 
 LONGEST = 20_000  # characters of one answer that are shown; results.json keeps them all
 MINUS = "\N{MINUS SIGN}"

@@ -6,10 +6,10 @@ where all of them agree. A plain bootstrap does not: of equal values it makes an
 kind of score has its own method, and a bound that nothing supports is None. numpy and scipy do the work.
 """
 
-from evals.stats.means import compare_means, mean
-from evals.stats.percentiles import compare_percentiles, percentile, percentile_of
-from evals.stats.results import Comparison, Estimate, compare_counted, counted, single
-from evals.stats.rows import (
+from seatrial.evals.stats.means import compare_means, mean
+from seatrial.evals.stats.percentiles import compare_percentiles, percentile, percentile_of
+from seatrial.evals.stats.results import Comparison, Estimate, compare_counted, counted, single
+from seatrial.evals.stats.rows import (
     FEWEST_ROWS,
     compare_perplexity,
     compare_weighted_means,
@@ -18,7 +18,13 @@ from evals.stats.rows import (
     weighted_mean,
     weighted_mean_of,
 )
-from evals.stats.shares import cases_needed, compare_shares, fewest_all_right, fewest_all_won, proportion
+from seatrial.evals.stats.shares import (
+    cases_needed,
+    compare_shares,
+    fewest_all_right,
+    fewest_all_won,
+    proportion,
+)
 
 __all__ = [
     "FEWEST_ROWS",

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from evals.stats.resampling import weighted_sums
-from evals.stats.results import Comparison, Estimate, clipped, within
+from seatrial.evals.stats.resampling import weighted_sums
+from seatrial.evals.stats.results import Comparison, Estimate, clipped, within
 
 Scale = tuple[float | None, float | None]
 ALIKE = 1e-9  # a spread that is this small beside its values is rounding

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from evals.stats.resampling import BATCH, SEED, draws_for
-from evals.stats.results import Comparison, Estimate, within
+from seatrial.evals.stats.resampling import BATCH, SEED, draws_for
+from seatrial.evals.stats.results import Comparison, Estimate, within
 
 ORDER, NOTHING = "order statistics", "no interval: too few"
 ONE_SIDED = "order statistics, too few for a second bound"

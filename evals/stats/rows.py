@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from evals.stats.means import ALIKE, BOUNDED, NOTHING, Scale
-from evals.stats.resampling import expanded, weighted_sums
-from evals.stats.results import Comparison, Estimate, clipped, within
+from seatrial.evals.stats.means import ALIKE, BOUNDED, NOTHING, Scale
+from seatrial.evals.stats.resampling import expanded, weighted_sums
+from seatrial.evals.stats.results import Comparison, Estimate, clipped, within
 
 FEWEST_ROWS = 10
 """Rows below which nothing is said: of 6, a 95 % interval holds a difference of perplexities 86 times in 100,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from evals.stats.results import Comparison, Estimate
+from seatrial.evals.stats.results import Comparison, Estimate
 
 EXACT_BELOW = 10
 """Cases below which a share has the exact interval: with 10 of 10 right, Wilson's 95 % lower bound is wrong

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from seatrial.training.progress import Progress
+from seatrial.training.store import Step, Store
+
 from tests.children import watchdog
-from training.progress import Progress
-from training.store import Step, Store
 
 Build = Callable[[Path, Progress], Mapping[str, Any]]
 PATIENCE = 20.0

@@ -5,8 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
+from seatrial.training.process import JsonProcess
+
 from tests.children import watchdog
-from training.process import JsonProcess
 
 if __name__ == "__main__":
     watchdog.start()

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from filelock import FileLock
+from seatrial.training.errors import SeatrialError
+from seatrial.training.process import serve
 
 from tests.children import watchdog
-from training.errors import SeatrialError
-from training.process import serve
 
 LOCKS: list[FileLock] = []
 

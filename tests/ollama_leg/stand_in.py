@@ -11,7 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from evals.models import Question
+from seatrial.evals.models import Question
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nobody listens
 

@@ -10,16 +10,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from seatrial.evals.models import EOS, ERROR, LENGTH, ollama
+from seatrial.evals.models.modelfile import RefusedModelfile
+from seatrial.evals.models.ollama import OllamaModel, OllamaRefuses, available
+from seatrial.training import base
+from seatrial.training.errors import SeatrialError
+from seatrial.training.modelfile import modelfile
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import file_digest
 
-from evals.models import EOS, ERROR, LENGTH, ollama
-from evals.models.modelfile import RefusedModelfile
-from evals.models.ollama import OllamaModel, OllamaRefuses, available
 from tests.ollama_leg.stand_in import ask
-from training import base
-from training.errors import SeatrialError
-from training.modelfile import modelfile
-from training.recipe import load_recipe
-from training.store import file_digest
 
 REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")
 

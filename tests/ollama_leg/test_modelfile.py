@@ -12,10 +12,9 @@ import subprocess
 import numpy as np
 import pytest
 from gguf import GGUFWriter
-
-from evals.models.modelfile import RefusedModelfile, decode, read_modelfile
-from evals.models.modelfile_values import KINDS
-from evals.models.ollama_server import find
+from seatrial.evals.models.modelfile import RefusedModelfile, decode, read_modelfile
+from seatrial.evals.models.modelfile_values import KINDS
+from seatrial.evals.models.ollama_server import find
 
 REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")
 needs_ollama = pytest.mark.skipif(not REAL, reason="no Ollama here: set SEATRIAL_OLLAMA to its binary")

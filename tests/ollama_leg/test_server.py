@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from seatrial.evals.models import ollama_server
+from seatrial.evals.models.ollama import available
+from seatrial.training.errors import SeatrialError
 
-from evals.models import ollama_server
-from evals.models.ollama import available
 from tests.ollama_leg.stand_in import NOBODY, Binary, ask
-from training.errors import SeatrialError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -142,7 +142,7 @@ def test_a_started_server_does_not_outlive_a_process_that_is_killed(binary, log)
     log.parent.mkdir()
     program = f"""
 import os, pathlib, signal
-from evals.models.ollama_server import find
+from seatrial.evals.models.ollama_server import find
 with find()[0].client(pathlib.Path({str(log)!r})):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from seatrial.training import base as base_weights
+from seatrial.training import steps
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import Artifact, Store, default_root
+from seatrial.training.task import load_task
 
 from tests.conftest import REPOSITORY
 from tests.sabotage.gate import store_without_evidence
 from tests.sabotage.table import Table
 from tests.sabotage.task import write_small_task
 from tests.sabotage.workshop import Good
-from training import base as base_weights
-from training import steps
-from training.recipe import load_recipe
-from training.store import Artifact, Store, default_root
-from training.task import load_task
 
 TASK = REPOSITORY / "golden" / "task_api"
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from gguf import LlamaFileType
 from safetensors import safe_open
+from seatrial.evals.fidelity.stages import STAGES
+from seatrial.evals.models import Question
+from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.training.store import file_digest
 
-from evals.fidelity.stages import STAGES
-from evals.models import Question
-from evals.models.llama_cpp import LlamaCppModel
 from tests.sabotage import gguf_edit
 from tests.sabotage.gguf_edit import Gguf
 from tests.sabotage.task import change_task, questions_of
@@ -36,7 +37,6 @@ from tests.sabotage.workshop import (
     scratch,
     with_modelfile,
 )
-from training.store import file_digest
 
 Make = Callable[[Good, Path], Artefact]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.process import serve
+from seatrial.training.process import serve
 
 
 def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
@@ -40,8 +40,7 @@ def merge_into_4_bit(request: dict[str, Any]) -> None:
     """``merge_and_unload()`` on the 4-bit model, which rounds the sum to 4 bits again; then dequantised."""
     import torch
     from peft import PeftModel
-
-    from training.backends.trl import load_nf4
+    from seatrial.training.backends.trl import load_nf4
 
     base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))
     _save(PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload().dequantize(), request)
@@ -51,8 +50,7 @@ def merge_twice(request: dict[str, Any]) -> None:
     """The exact route of ``training/merge.py``, but the adapter is added two times."""
     import torch
     from peft import PeftModel
-
-    from training.backends.trl import load_nf4
+    from seatrial.training.backends.trl import load_nf4
 
     base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
     once = PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload()
@@ -63,9 +61,9 @@ def merge_by_hand(request: dict[str, Any]) -> None:
     """A merge script of somebody's own, on the right base, with ``request["mistake"]`` of :mod:`.mistakes`."""
     import torch
     from safetensors.torch import load_file
+    from seatrial.training.backends.trl import load_nf4
 
     from tests.sabotage.mistakes import MISTAKES
-    from training.backends.trl import load_nf4
 
     model = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
     adapter = Path(request["adapter"])
@@ -87,8 +85,7 @@ def quantize_as(request: dict[str, Any]) -> None:
     """llama.cpp's quantisation to any ``request["type"]``, of a quantised file, too."""
     import llama_cpp
     from gguf import GGMLQuantizationType
-
-    from training.export import file_type
+    from seatrial.training.export import file_type
 
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = file_type(request["type"])

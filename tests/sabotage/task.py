@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.dataset import read_jsonl
+from seatrial.training.dataset import read_jsonl
 
 CASE_SETS = ("domain", "heldout", "regressions")
 KEPT = ("FIDELITY", "SC-1", "SC-4.gguf", "SC-4.modelfile", "SCHEMA", "EOS", "LOSS")  # criteria and groups

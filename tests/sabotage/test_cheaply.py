@@ -11,19 +11,19 @@ import subprocess
 import sys
 
 import pytest
+from seatrial.evals.fidelity import metadata, weights
+from seatrial.evals.fidelity.header import read_header
+from seatrial.evals.fidelity.strength import fit, updates
+from seatrial.training import steps
+from seatrial.training.modelfile import quantization_of
+from seatrial.training.recipe import load_recipe
+from seatrial.training.store import Store, default_root
+from seatrial.training.task import load_task
 
-from evals.fidelity import metadata, weights
-from evals.fidelity.header import read_header
-from evals.fidelity.strength import fit, updates
 from tests.conftest import MINIATURE
 from tests.sabotage import faults_header, faults_merge
 from tests.sabotage.entries import FAULTS, HARMLESS
 from tests.sabotage.workshop import Artefact, Good
-from training import steps
-from training.modelfile import quantization_of
-from training.recipe import load_recipe
-from training.store import Store, default_root
-from training.task import load_task
 
 pytestmark = pytest.mark.sabotage
 MERGES = [f"merge-{name}" for name in faults_merge.WHY]

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from seatrial.evals.fidelity.stages import STAGES, TRAINING
+from seatrial.training.store import default_root
 
-from evals.fidelity.stages import STAGES, TRAINING
 from tests.conftest import Run
 from tests.sabotage.entries import FAULTS, HARMLESS
 from tests.sabotage.faults import Fault
@@ -17,7 +18,6 @@ from tests.sabotage.gate import judge, prompt_only_says, red_criteria, store_wit
 from tests.sabotage.harmless import Harmless
 from tests.sabotage.table import Row, Table
 from tests.sabotage.workshop import Artefact, Good
-from training.store import default_root
 
 pytestmark = pytest.mark.sabotage
 CLEAN_RUNS = 10

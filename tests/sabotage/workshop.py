@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seatrial.training.process import JsonProcess
+
 from tests.sabotage import gguf_edit
 from tests.sabotage.gguf_edit import Gguf
-from training.process import JsonProcess
 
 SILENCE = 900.0  # seconds without an answer after which a job is taken for hung
 
@@ -156,7 +157,7 @@ def rescaled_adapter(good: Good, folder: Path, factor: float) -> Path:
     return folder
 
 
-def run(job: str, place: Path, /, module: str = "training.job", **request: Any) -> None:
+def run(job: str, place: Path, /, module: str = "seatrial.training.job", **request: Any) -> None:
     """A job of training and export, or of sabotage, in a process of its own, whose log lies in ``place``."""
     request = {name: str(value) for name, value in request.items()}
     with JsonProcess(module, place / "log", f"sabotage step {job!r}") as process:

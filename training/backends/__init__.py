@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-BACKENDS = {"trl": "training.backends.trl"}
+BACKENDS = {"trl": "seatrial.training.backends.trl"}
 
 
 class Backend(Protocol):

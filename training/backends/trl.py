@@ -16,6 +16,8 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from peft.helpers import disable_input_dtype_casting
+from seatrial.training.errors import SeatrialError
+from seatrial.training.recipe import Recipe
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -26,12 +28,9 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from training.errors import SeatrialError
-from training.recipe import Recipe
-
 
 def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """See :class:`training.backends.Backend`."""
+    """See :class:`seatrial.training.backends.Backend`."""
     recipe = Recipe.model_validate(request["recipe"])
     settings = recipe.trainer
     out = Path(request["out"])

@@ -1,7 +1,7 @@
 """Dataset factory: hand-written seeds in TOML become a ShareGPT training set, byte for byte.
 
-    python -m training.factory training/data/task_api           # write train.jsonl, DATA_CARD.md
-    python -m training.factory training/data/task_api --check   # exit 1 if the files differ
+    python -m seatrial.training.factory training/data/task_api           # write train.jsonl, DATA_CARD.md
+    python -m seatrial.training.factory training/data/task_api --check   # exit 1 if the files differ
 
 The parts: `seeds` reads, `slots` deals values, `noise` roughens, `answer` states the contract,
 `compose` makes rows, `card` describes them. Left out on purpose: anything that needs a model

@@ -1,7 +1,7 @@
 """Writes a task's training set from its seeds, or checks that the written one is up to date.
 
-    python -m training.factory training/data/task_api
-    python -m training.factory training/data/task_api --check
+    python -m seatrial.training.factory training/data/task_api
+    python -m seatrial.training.factory training/data/task_api --check
 
 Left out: training on it (`training/`).
 """
@@ -12,10 +12,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.errors import SeatrialError
-from training.factory.card import counts, data_card
-from training.factory.compose import Row, compose, to_jsonl
-from training.factory.seeds import load
+from seatrial.training.errors import SeatrialError
+from seatrial.training.factory.card import counts, data_card
+from seatrial.training.factory.compose import Row, compose, to_jsonl
+from seatrial.training.factory.seeds import load
 
 
 def build(folder: Path) -> tuple[list[Row], dict[str, str]]:
@@ -51,7 +51,7 @@ def _first_difference(seen: str, wanted: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.factory", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m seatrial.training.factory", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder with seeds/, such as training/data/X")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on a difference")
     options = parser.parse_args(arguments)
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         for message in messages:
             print(message, file=sys.stderr)
         if messages:
-            print(f"Run: python -m training.factory {options.folder}", file=sys.stderr)
+            print(f"Run: python -m seatrial.training.factory {options.folder}", file=sys.stderr)
         return 1 if messages else 0
     for name, text in files.items():
         (options.folder / name).write_bytes(text.encode())

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from training.factory.answer import ARGUMENTS
-from training.factory.compose import Row
+from seatrial.training.factory.answer import ARGUMENTS
+from seatrial.training.factory.compose import Row
 
 CHARACTERS_PER_TOKEN = 3.7
 NAMED = ("title", "task")
@@ -71,7 +71,7 @@ def _tokens(rows: list[Row], part: str) -> str:
 CARD = """\
 # Data card: {folder}/train.jsonl
 
-Written by `python -m training.factory {folder}`; changes belong in `seeds/`.
+Written by `python -m seatrial.training.factory {folder}`; changes belong in `seeds/`.
 With `--check` the same command exits 1 if the committed files are not what the seeds give.
 
 - {total} rows in ShareGPT form: one request, one answer. The system prompt is the task's, not here.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.errors import SeatrialError
+from seatrial.training.errors import SeatrialError
 
 
 class SeedError(SeatrialError):

@@ -13,12 +13,12 @@ import json
 import random
 from dataclasses import dataclass
 
-from training.factory.answer import acknowledgement, encode, ordered
-from training.factory.checks import SeedError
-from training.factory.lines import SLOT, Line, argument_of
-from training.factory.noise import choose
-from training.factory.seeds import Seeds
-from training.factory.slots import Dealer, shuffled
+from seatrial.training.factory.answer import acknowledgement, encode, ordered
+from seatrial.training.factory.checks import SeedError
+from seatrial.training.factory.lines import SLOT, Line, argument_of
+from seatrial.training.factory.noise import choose
+from seatrial.training.factory.seeds import Seeds
+from seatrial.training.factory.slots import Dealer, shuffled
 
 ATTEMPTS = 20
 

@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.factory.answer import ARGUMENTS, PRIORITIES, REQUIRED, STATUSES
-from training.factory.checks import SeedError, listed, one_of
+from seatrial.training.factory.answer import ARGUMENTS, PRIORITIES, REQUIRED, STATUSES
+from seatrial.training.factory.checks import SeedError, listed, one_of
 
 SLOT = re.compile(r"\{(_?[A-Za-z_]+)\}")
 _MAIN = "title or task"

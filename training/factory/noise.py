@@ -15,9 +15,9 @@ import random
 import re
 from dataclasses import dataclass
 
-from training.factory.lines import SLOT, Line
-from training.factory.seeds import Noise
-from training.factory.slots import Filled, pick
+from seatrial.training.factory.lines import SLOT, Line
+from seatrial.training.factory.seeds import Noise
+from seatrial.training.factory.slots import Filled, pick
 
 COPIED = ("title", "task", "due")
 UNTOUCHED = ("escape", "language", "long", "typo")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.factory.answer import ARGUMENTS, PRIORITIES
-from training.factory.checks import SeedError, listed, no_repeats, one_of, read_toml
-from training.factory.lines import Line, parse
+from seatrial.training.factory.answer import ARGUMENTS, PRIORITIES
+from seatrial.training.factory.checks import SeedError, listed, no_repeats, one_of, read_toml
+from seatrial.training.factory.lines import Line, parse
 
 TOPICS = ("do", "thing", "plural", "past", "person")
 VALUES = ("due", "day", "when", "span", "p", "n", "words", "ordinals")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.factory.seeds import Seeds
+from seatrial.training.factory.seeds import Seeds
 
 
 @dataclass(frozen=True)

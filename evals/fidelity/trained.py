@@ -1,8 +1,8 @@
 """The trained model itself, before any export: adapter on its 4-bit base, and the merged model.
 
 Both run in transformers, in one process, once: ``python -m seatrial.evals.fidelity.trained`` answers the
-questions of the attribution, gives log-probabilities for held-out rows, token ids for texts and rendered conversations.
-Without an adapter the merged folder alone is the truth.
+questions of the attribution, gives log-probabilities for held-out rows, token ids for texts and rendered
+conversations. Without an adapter the merged folder alone is the truth.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seatrial.fixtures.options import selects
 
 pytest_plugins = ["pytester"]
 
@@ -43,8 +42,15 @@ QUIET = (
 )  # plugins that cost time and add nothing
 
 
+def pytest_configure() -> None:
+    """Modules of these tests are started as child processes."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE), str(REPOSITORY)])
+
+
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """These tests judge Seatrial; ``-m release`` and ``-m data`` in this repository judge its example."""
+    from seatrial.fixtures.options import selects  # at module level, a forked run would find it imported
+
     return True if selects(config) else None
 
 

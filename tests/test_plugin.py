@@ -193,6 +193,36 @@ def test_folders_and_modules_of_the_user_are_not_taken_for_libraries(with_task):
     assert "SHIP (exit status 0)" in done.stdout, done.stdout + done.stderr
 
 
+METRIC = """
+from seatrial.evals.metrics import Score, per_answer, register
+
+
+@register
+@per_answer()
+def {name}(case, answer, criterion, evidence):
+    there = "lamp" in answer.text
+    return Score(case.id, float(there), missed=not there, expected="a word about the lamp", actual=answer.text)
+"""
+
+
+def test_a_criterion_may_name_a_metric_of_the_repository_s_own(gate):
+    gate.write("conftest.py", METRIC.format(name="speaks_of_the_lamp"))
+    gate.edit(
+        'id = "LAMP"\n',
+        'id = "OWN"\ntitle = "Lamp"\nmetric = "speaks_of_the_lamp"\ncases = "domain"\n'
+        'at_least = 0.5\nwhy = "Mine."\n\n[[criteria]]\nid = "LAMP"\n',
+    )
+    assert gate().verdicts["OWN"]["status"] == "PASS"
+    assert gate(fault="empty").verdicts["OWN"]["status"] == "FAIL"
+
+
+def test_a_metric_may_not_take_the_name_of_one_of_ours(gate):
+    gate.write("conftest.py", METRIC.format(name="json_parse"))
+    run = gate()
+    assert run.status == USAGE
+    assert "there is a metric 'json_parse' already" in run.output
+
+
 def test_an_id_that_was_printed_can_be_typed(with_task):
     wanted = "seatrial/evals/test_sc1_domain.py::test_case[SC-1-domain-on-2]"
     done = with_task.run(wanted, "-v", *GATE[2:])

@@ -181,10 +181,6 @@ def refused(gate: Gate, *arguments: str, says: str, **how: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (
-            ["--task=", "-o", "seatrial_task="],
-            "-m release: no task is named",
-        ),
         (["--task=/nowhere"], "/nowhere/task.toml: no task here"),
         (["--require=SC-3.operation"], "--require: there is no criterion 'SC-3.operation'"),
         (["--recipe=big"], "--recipe: there is no recipe 'big'"),

@@ -75,16 +75,13 @@ def prove(
         SeatrialError: the first reason why one may not.
     """
     known = known_cases(task)
-    rows = [_row(task, record, known, red_on, today) for record in records]
-    for number, (row, record) in enumerate(zip(rows, records, strict=True)):
-        identifier = row["id"] or _free_id(record, [case.id for case in known], rows)
-        rows[number] = {**row, "id": identifier}
-    rows = [_clean(row, record, redactor) for row, record in zip(rows, records, strict=True)]
+    rows = [_clean(_row(record, red_on, today), record, redactor) for record in records]
     if redactor.told and not redactor.replace:
         raise SeatrialError(
             "private data does not belong into a case file:\n  " + "\n  ".join(_few(redactor.told)),
             hint="take it out, or replace it: --redact; where it is none, --allow=KIND keeps it",
         )
+    _name(rows, [case.id for case in known])
     proven: list[Proven] = []
     for row, record in zip(rows, records, strict=True):
         contract = task.case_sets[REGRESSIONS].contract
@@ -104,9 +101,7 @@ def prove(
     return proven
 
 
-def _row(
-    task: Task, record: Record, known: Iterable[Case], red_on: str | None, today: date
-) -> dict[str, Any]:
+def _row(record: Record, red_on: str | None, today: date) -> dict[str, Any]:
     seen = {"where": record.seen_where, "when": record.seen_when}
     history: dict[str, Any] = {
         "seen": {name: value for name, value in seen.items() if value is not None},
@@ -130,30 +125,41 @@ def _row(
 
 
 def _clean(row: Mapping[str, Any], record: Record, redactor: Redactor) -> dict[str, Any]:
-    kept = {"id", "history.added", "history.red_on", "history.stop_reason"}
+    """A row without private data in what came from outside."""
+    ours = {"added", "red_on", "stop_reason"}
     cleaned = {
-        name: value if name in kept else redactor.clean(value, f"{record.where}: {name}")
+        name: redactor.clean(value, f"{record.where}: {name}")
         for name, value in row.items()
         if name != "history"
     }
     history = {
-        name: value if f"history.{name}" in kept else redactor.clean(value, f"{record.where}: {name}")
+        name: value if name in ours else redactor.clean(value, f"{record.where}: {name}")
         for name, value in row["history"].items()
     }
     return {**cleaned, "history": history}
 
 
-def _free_id(record: Record, known: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """An id that no case has: the incident's, or else the next number; with a number where it is taken."""
-    taken = {*known, *(row["id"] for row in rows if row["id"])}
-    name = re.sub(r"[^a-z0-9]+", "-", (record.incident or "").casefold()).strip("-")
+def _name(rows: Sequence[dict[str, Any]], known: Sequence[str]) -> None:
+    """Give every row an id as golden/README.md has them: its own, its incident's, or the next number."""
+    for row in rows:
+        row["id"] = _slug(row["id"])
+    taken = {*known, *(row["id"] for row in rows)}
+    for row in rows:
+        if not row["id"]:
+            row["id"] = _free_id(_slug(row["history"].get("incident")), taken)
+            taken.add(row["id"])
+
+
+def _slug(text: str | None) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", (text or "").casefold()).strip("-")[:80].strip("-")
+
+
+def _free_id(name: str, taken: Iterable[str]) -> str:
     if name and name not in taken:
         return name
-    stem = name or "regression"
-    numbers = [
-        int(found[1]) for each in taken if (found := re.fullmatch(rf"{re.escape(stem)}-(\d{{1,9}})", each))
-    ]
-    return f"{stem}-{max(numbers, default=1 if name else 0) + 1}"
+    stem = re.escape(name or "regression")
+    numbers = [int(found[1]) for each in taken if (found := re.fullmatch(rf"{stem}-(\d{{1,9}})", each))]
+    return f"{name or 'regression'}-{max(numbers, default=1 if name else 0) + 1}"
 
 
 def _require_new(case: Case, known: Iterable[Case], repeat: bool) -> None:

@@ -8,12 +8,13 @@ left out of the row, and named, so that a misspelt field is seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from seatrial.evals.models import EOS, ERROR, LENGTH, UNKNOWN
+from seatrial.evals.regressions.private_data import Redactor
 from seatrial.training.errors import SeatrialError, at
 
 MOST_BYTES = 100_000  # of one record: a row is read by people, and it is kept for good
@@ -217,7 +218,7 @@ def _turns(messages: Any, system: str, where: str) -> list[dict[str, str]]:
     turns = []
     for number, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
+        content = _content(message.get("content")) if isinstance(message, dict) else None
         if not isinstance(content, str):
             raise SeatrialError(f"message {number + 1} is {_short(message)}", where=where, hint=_TURN)
         if role == "system" and number == 0:
@@ -237,6 +238,14 @@ def _turns(messages: Any, system: str, where: str) -> list[dict[str, str]]:
         else:
             turns.append({"role": role, "content": content})
     return turns
+
+
+def _content(value: Any) -> Any:
+    """The text of a message; chat APIs also give it in parts, which are joined if all are text."""
+    parts = value if isinstance(value, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    whole = parts and len(texts) == len(parts) and all(isinstance(text, str) for text in texts)
+    return "".join(texts) if whole else value
 
 
 _TURN = 'messages are a list such as [{"role": "user", "content": "..."}]'
@@ -331,10 +340,6 @@ def _refuse(constant: str) -> None:
 
 
 def _short(value: Any) -> str:
-    said = repr(value)
+    """A value for an error, which may end in a log: nothing private in it is shown."""
+    said = str(Redactor(replace=True).clean(repr(value)[:MOST_BYTES], ""))
     return said if len(said) <= 60 else f"{said[:60]}…"
-
-
-def names(values: Sequence[str]) -> str:
-    """Names in an error or a note, in order and once."""
-    return ", ".join(dict.fromkeys(values))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -219,9 +219,10 @@ def _services() -> list[Kind]:
             "secrets are looked for by detect-secrets, which is not installed",
             hint="python -m pip install 'detect-secrets>=1.5,<2'",
         ) from None
+    known: Mapping[str, Any] = get_mapping_from_secret_type_to_class()
     return [
         Kind(name, re.compile(f"(?:{pattern.pattern})[\\w-]*", pattern.flags), "SECRET-{n}")
-        for name, detector in get_mapping_from_secret_type_to_class().items()
+        for name, detector in known.items()
         if detector.__name__ not in ELSEWHERE
         for pattern in detector.denylist
     ]

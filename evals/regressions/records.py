@@ -243,9 +243,9 @@ def _turns(messages: Any, system: str, where: str) -> list[dict[str, str]]:
 def _content(value: Any) -> Any:
     """The text of a message; chat APIs also give it in parts, which are joined if all are text."""
     parts = value if isinstance(value, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
-    whole = parts and len(texts) == len(parts) and all(isinstance(text, str) for text in texts)
-    return "".join(texts) if whole else value
+    told = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    texts = [text for text in told if isinstance(text, str)]
+    return "".join(texts) if parts and len(texts) == len(parts) else value
 
 
 _TURN = 'messages are a list such as [{"role": "user", "content": "..."}]'

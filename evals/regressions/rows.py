@@ -85,7 +85,7 @@ def change(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> bool:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise SeatrialError(f"not valid JSON: {error}", where=at(path, number + 1)) from None
-        new = rows.get(row.get("id")) if isinstance(row, dict) else None
+        new = rows.get(str(row.get("id"))) if isinstance(row, dict) else None
         if new is not None and new != row:
             end = b"\r" if line.endswith(b"\r") else b""
             lines[number] = line_of_row({**row, **new}).encode() + end

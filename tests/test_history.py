@@ -115,6 +115,18 @@ def test_the_section_says_of_each_row_whether_it_held_the_missed_ones_first(tmp_
     assert "1 of 3 held" in text and "2026-11-20" in text
 
 
+def test_a_row_that_was_green_and_is_missed_now_does_not_read_as_green(tmp_path):
+    for held, words in (
+        (False, "was green, before this run, since 2026-11-23"),
+        (True, ">green since 2026-11-23"),
+    ):
+        document = reported(tmp_path, {"a": held})
+        document["regressions"][0]["green_since"] = {"when": "2026-11-23", "on": FIRST}
+        text = section(document).replace("<br>", ">")
+        assert (words in text, "111111111111" in text) == (True, True)
+        assert ("was green" in text) is (held is False)
+
+
 def test_hostile_text_of_a_row_stays_text(tmp_path):
     text = section(reported(tmp_path, {"a": True}))
     assert "<script" not in text and "&lt;" in text

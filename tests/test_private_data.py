@@ -89,6 +89,12 @@ def test_the_same_text_gets_the_same_placeholder_everywhere():
     ]
 
 
+def test_no_placeholder_is_what_stands_there_for_somebody_else():
+    redactor = Redactor(replace=True)
+    redactor.avoid("person1@example.com")
+    assert redactor.clean("from person1@example.com to ann@corp.com", "x").endswith(" person2@example.com")
+
+
 def test_finds_that_overlap_go_as_one():
     text = "token=ghp_" + TOKEN[:36]
     assert len(find(text)) == 1

@@ -184,6 +184,11 @@ def test_a_chat_log_is_read_by_its_own_names(here, file):
     assert load_cases(file, "regressions", ("on", "off", "none"))[0].prompt == "and now off"
 
 
+def test_an_empty_answer_is_a_bad_answer(here, file):
+    done(add(given=RECORD | {"answer": ""}))
+    assert rows(file)[0]["history"]["answer"] == ""
+
+
 def test_a_dry_run_proves_and_writes_nothing(here, file):
     assert '"prompt": "dim the lamp"' in done(add("--dry-run"))
     assert file.read_bytes() == b""
@@ -388,9 +393,9 @@ def test_redacted_data_leaves_the_row_whole_and_red(here, file):
 
 
 def test_a_row_whose_proof_lay_in_what_is_redacted_is_refused(here, file):
-    record = RECORD | {"answer": GOOD.replace("lamp is off", "mail is a@corp.com")}
-    record["expect"] = {"contains_any": ["person1@example.com"]}
-    assert "red on the answer" in done(add("--dry-run", "--allow", "e-mail address", given=record))
+    record = RECORD | {"answer": GOOD.replace("The lamp", "The password is hunter2. It")}
+    record["expect"] = {"contains_any": ["secret"]}
+    assert "red on the answer" in done(add("--dry-run", "--allow", "password", given=record))
     refused(add("--redact", given=record), "would be green")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,9 @@ def prove(
         SeatrialError: the first reason why one may not.
     """
     known = known_cases(task)
-    rows = [_clean(_row(record, red_on, today), record, redactor) for record in records]
+    raw = [_row(record, red_on, today) for record in records]
+    redactor.avoid(json.dumps(raw, ensure_ascii=False))
+    rows = [_clean(row, record, redactor) for row, record in zip(raw, records, strict=True)]
     if redactor.told and not redactor.replace:
         raise SeatrialError(
             "private data does not belong into a case file:\n  " + "\n  ".join(_few(redactor.told)),

@@ -10,6 +10,7 @@ What it leaves out: names and addresses of people have no shape. Somebody has to
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,11 @@ class Redactor:
         self.replace, self.allowed = replace, set(allowed)
         self.told: list[str] = []
         self._names: dict[str, str] = {}
+        self._taken = ""
+
+    def avoid(self, text: str) -> None:
+        """Let no placeholder be one that stands in ``text`` already, for something else."""
+        self._taken += text
 
     def clean(self, value: Any, where: str) -> Any:
         """``value`` with the texts in it, at any depth, replaced; unchanged if nothing is to be replaced."""
@@ -88,8 +94,9 @@ class Redactor:
     def _name(self, each: Found) -> str:
         same = f"{each.kind} {each.text.casefold()}"
         if same not in self._names:
-            number = sum(known.startswith(f"{each.kind} ") for known in self._names) + 1
-            self._names[same] = each.placeholder.format(n=number)
+            names = (each.placeholder.format(n=number) for number in itertools.count(1))
+            taken = self._names.values()
+            self._names[same] = next(name for name in names if name not in taken and name not in self._taken)
         return self._names[same]
 
 

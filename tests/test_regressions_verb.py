@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock, Timeout
 from jsonschema import Draft202012Validator
 from seatrial.evals.cases import load_cases
 from seatrial.evals.report import SCHEMA
@@ -344,6 +345,27 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(here, file, monkeypatch):
 def test_a_folder_without_write_permission_is_told(here, file):
     file.parent.chmod(0o500)
     refused(add(), "cannot be written")
+
+
+def test_rows_are_read_and_written_under_one_lock(here, file, monkeypatch):
+    held = []
+
+    def watched(name: str) -> None:
+        original = getattr(verb, name)
+
+        def call(*words: Any) -> Any:
+            (lock,) = (Path(os.environ["SEATRIAL_STORE"]) / "locks").glob("cases-*.lock")
+            with pytest.raises(Timeout):
+                FileLock(lock).acquire(timeout=0)
+            held.append(name)
+            return original(*words)
+
+        monkeypatch.setattr(verb, name, call)
+
+    watched("prove")
+    watched("append")
+    done(add())
+    assert held == ["prove", "append"]
 
 
 def test_two_at_once_lose_no_row(here, file):

@@ -10,14 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from seatrial.evals.models import EOS, ERROR, LENGTH, UNKNOWN
-from seatrial.evals.regressions.private_data import Redactor
+from seatrial.evals.regressions.values import MOST_BYTES, encodable, line, moment, short, stop
 from seatrial.training.errors import SeatrialError, at
 
-MOST_BYTES = 100_000  # of one record: a row is read by people, and it is kept for good
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),
     "prompt": ("prompt", "input", "question"),
@@ -32,7 +29,6 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "note": ("note",),
     "tags": ("tags",),
 }
-STOPS = {"stop": EOS, "end_turn": EOS, EOS: EOS, LENGTH: LENGTH, "max_tokens": LENGTH, ERROR: ERROR}
 ROLES = ("user", "assistant")
 
 
@@ -113,25 +109,25 @@ def read_record(
     expect = values.get("expect") or {}
     if not isinstance(expect, dict):
         raise SeatrialError(
-            f"'expect' is {_short(expect)}",
+            f"'expect' is {short(expect)}",
             where=where,
             hint='what would be right, as in a case: {"contains_any": ["..."]}',
         )
     tags = values.get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise SeatrialError(f"'tags' is {_short(tags)}", where=where, hint="tags are a list of texts")
+        raise SeatrialError(f"'tags' is {short(tags)}", where=where, hint="tags are a list of texts")
     return Record(
         where=where,
         messages=messages,
         answer=answer,
         expect=expect,
-        reference=_line(values, "reference", where, control=True),
-        stop_reason=_stop(values.get("stop_reason"), where),
-        id=_line(values, "id", where),
-        seen_where=_line(values, "where", where),
-        seen_when=_moment(values.get("when"), where),
-        incident=_line(values, "incident", where),
-        note=_line(values, "note", where),
+        reference=line(values, "reference", where, control=True),
+        stop_reason=stop(values.get("stop_reason"), where),
+        id=line(values, "id", where),
+        seen_where=line(values, "where", where),
+        seen_when=moment(values.get("when"), where),
+        incident=line(values, "incident", where),
+        note=line(values, "note", where),
         tags=tags,
         left_out=left_out,
     )
@@ -187,7 +183,7 @@ def _conversation(values: Mapping[str, Any], system: str, where: str) -> tuple[l
     turns = _turns(messages, system, where) if messages is not None else []
     if messages is None:
         if not isinstance(prompt, str) or not prompt.strip():
-            raise SeatrialError(f"'prompt' is {_short(prompt)}", where=where, hint="it must be a text")
+            raise SeatrialError(f"'prompt' is {short(prompt)}", where=where, hint="it must be a text")
         turns = [{"role": "user", "content": prompt}]
     elif turns and turns[-1]["role"] == "assistant":
         last = turns.pop()["content"]
@@ -200,7 +196,7 @@ def _conversation(values: Mapping[str, Any], system: str, where: str) -> tuple[l
         answer = last
     if not isinstance(answer, str):
         raise SeatrialError(
-            "this record has no answer" if answer is None else f"'answer' is {_short(answer)}",
+            "this record has no answer" if answer is None else f"'answer' is {short(answer)}",
             where=where,
             hint=f"'answer' (or {' or '.join(FIELDS['answer'][1:])}): the bad answer as the model gave it, "
             "as a text; without it nobody can show that the row would have caught it",
@@ -208,19 +204,19 @@ def _conversation(values: Mapping[str, Any], system: str, where: str) -> tuple[l
     if not turns or turns[-1]["role"] != "user":
         raise SeatrialError("'messages' has no turn of the user before the answer", where=where)
     for name, text in (*((turn["role"], turn["content"]) for turn in turns), ("answer", answer)):
-        _encodable(text, name, where)
+        encodable(text, name, where)
     return turns, answer
 
 
 def _turns(messages: Any, system: str, where: str) -> list[dict[str, str]]:
     if not isinstance(messages, list) or not messages:
-        raise SeatrialError(f"'messages' is {_short(messages)}", where=where, hint=_TURN)
+        raise SeatrialError(f"'messages' is {short(messages)}", where=where, hint=_TURN)
     turns = []
     for number, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
         content = _content(message.get("content")) if isinstance(message, dict) else None
         if not isinstance(content, str):
-            raise SeatrialError(f"message {number + 1} is {_short(message)}", where=where, hint=_TURN)
+            raise SeatrialError(f"message {number + 1} is {short(message)}", where=where, hint=_TURN)
         if role == "system" and number == 0:
             if content.strip() != system.strip():
                 raise SeatrialError(
@@ -231,7 +227,7 @@ def _turns(messages: Any, system: str, where: str) -> list[dict[str, str]]:
                 )
         elif role not in ROLES:
             raise SeatrialError(
-                f"message {number + 1} has the role {_short(role)}",
+                f"message {number + 1} has the role {short(role)}",
                 where=where,
                 hint=f"roles: {', '.join(ROLES)}, and system for the first",
             )
@@ -251,66 +247,14 @@ def _content(value: Any) -> Any:
 _TURN = 'messages are a list such as [{"role": "user", "content": "..."}]'
 
 
-def _line(values: Mapping[str, Any], name: str, where: str, control: bool = False) -> str | None:
-    """A field of one line: it is printed in reports and on terminals."""
-    value = values.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise SeatrialError(f"'{name}' is {_short(value)}", where=where, hint="it must be a text")
-    _encodable(value, name, where)
-    if not control and not value.isprintable():
-        raise SeatrialError(
-            f"'{name}' is {_short(value)}: it holds line ends or control characters", where=where
-        )
-    return value
-
-
-def _moment(value: Any, where: str) -> str | None:
-    """A time as ISO 8601; a number is taken as seconds since 1970, or milliseconds if it is so large."""
-    if value is None or value == "":
-        return None
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = value / 1000 if value > 1e11 else value
-            return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-        datetime.fromisoformat(value)
-    except (ValueError, TypeError, OverflowError, OSError):
-        raise SeatrialError(
-            f"'when' is {_short(value)}", where=where, hint="a date or time as in 2026-11-20T09:30:00Z"
-        ) from None
-    return str(value)
-
-
-def _stop(value: Any, where: str) -> str:
-    if value is None:
-        return UNKNOWN
-    if not isinstance(value, str) or value not in STOPS:
-        raise SeatrialError(
-            f"'stop_reason' is {_short(value)}", where=where, hint=f"allowed: {', '.join(sorted(STOPS))}"
-        )
-    return STOPS[value]
-
-
-def _encodable(text: str, name: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise SeatrialError(
-            f"'{name}' holds half of a surrogate pair, which no text file can hold", where=where
-        ) from None
-
-
 def _lines(text: str, name: str, whole: json.JSONDecodeError) -> list[tuple[str, dict[str, Any]]]:
     """One record a line; what is wrong with the first line is what is wrong with the whole."""
     found: list[tuple[str, dict[str, Any]]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+    for number, one in enumerate(text.split("\n"), 1):
+        if not one.strip():
             continue
         try:
-            value = _json(line)
+            value = _json(one)
         except (ValueError, RecursionError) as error:
             said, place = (error, number) if found else (whole, whole.lineno)
             told = (
@@ -337,9 +281,3 @@ def _json(text: str) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON value")
-
-
-def _short(value: Any) -> str:
-    """A value for an error, which may end in a log: nothing private in it is shown."""
-    said = str(Redactor(replace=True).clean(repr(value)[:MOST_BYTES], ""))
-    return said if len(said) <= 60 else f"{said[:60]}…"

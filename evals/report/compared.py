@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.evals.compare import BETTER, SAME, UNKNOWN, WORSE, CaseChange, Change, RunsCompared
-from seatrial.evals.report.wording import amount, size, tick
+from seatrial.evals.report.wording import amount, interval, size
 
 Json = Mapping[str, Any]
 ORDER = (WORSE, BETTER, UNKNOWN, SAME)
@@ -75,8 +75,8 @@ def difference(change: Change) -> str:
     if paired.difference is None:
         return "one of the values is not a number"
     told = amount(paired.difference, unit, True).replace("percentage points", "points")
-    if paired.low is not None and paired.high is not None:
-        told += f" ({tick(paired.low, unit, True)} to {tick(paired.high, unit, True)})"
+    if bounds := interval(paired.low, paired.high, unit, True):
+        told += f" ({bounds.replace(' percentage points', '')})"
     if paired.p_value is not None:
         told += f", p = {paired.p_value:.2g}"
     why = "" if paired.interval else f", {paired.method}"

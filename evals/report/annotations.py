@@ -61,8 +61,9 @@ def _criterion(results: Json, verdict: Json, level: str) -> str:
     if verdict["advice"]:
         lines.append(f"next: {verdict['advice']}")
     title = f"{verdict['criterion']} {verdict['status']}"
+    where = results["task"].get("criteria", {}).get(verdict["criterion"], "")
     told = [one_line(line) for line in lines if not line.endswith(": ")]
-    return _at(results, verdict.get("where", ""), level, title, told)
+    return _at(results, where, level, title, told)
 
 
 def _hard_case(results: Json, case: str, state: str, seen: Json | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from seatrial.evals.compare import RunsCompared
 from seatrial.evals.report import compared as words
-from seatrial.evals.report.escaping import code, plain
+from seatrial.evals.report.escaping import cell, code, plain
 from seatrial.evals.report.summary import within_limit
 
 ARROW = "→"
@@ -31,8 +31,8 @@ def _head(found: RunsCompared) -> Iterator[str]:
     for label, run in (("before", found.before), ("after", found.after)):
         cells = (
             plain(run["gate"]["spoken"]),
-            code(run["run"]["id"]),
-            code(words.judged(run)),
+            cell(run["run"]["id"]),
+            cell(words.judged(run)),
             plain(words.commit(run)),
         )
         yield f"| {label} | {' | '.join(cells)} |"

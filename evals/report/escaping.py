@@ -35,13 +35,18 @@ def plain(text: object, longest: int = LONGEST) -> str:
 
 
 def code(text: object, longest: int = LONGEST) -> str:
-    """``text`` as a code span, in which nothing is a link or a mention; also inside of a table."""
+    """``text`` as a code span, in which nothing is a link or a mention."""
     line = one_line(text, longest)
     if not line:
         return "(empty)"
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     room = " " if "`" in (line[0], line[-1]) else ""
-    return f"{fence}{room}{line}{room}{fence}".replace("|", "\\|")
+    return f"{fence}{room}{line}{room}{fence}"
+
+
+def cell(text: object, longest: int = LONGEST) -> str:
+    """A code span inside of a table, which would take a bar in it for the end of a cell."""
+    return code(text, longest).replace("|", "\\|")
 
 
 def command(level: str, message: str, **properties: object) -> str:

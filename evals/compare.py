@@ -256,8 +256,8 @@ def _cases(criteria: Sequence[Change], asked: _Asked) -> list[CaseChange]:
         for direction, cases in ((WORSE, change.paired.lost), (BETTER, change.paired.won)):
             for case in filter(asked.is_case, cases):
                 prompt, expected = asked.prompt(case)
-                answers = (str(each["answers"].get(case, "")) for each in (first, second))
-                entry = CaseChange(case, first["model"], prompt, expected, *answers)
+                old, new = (str(each["answers"].get(case, "")) for each in (first, second))
+                entry = CaseChange(case, first["model"], prompt, expected, old, new)
                 entry = found.setdefault((case, first["model"]), entry)
                 scores = first["scores"].get(case), second["scores"].get(case)
                 entry.scores.append((change.criterion, *scores, direction))

@@ -53,12 +53,12 @@ def pair_up(before: Json, after: Json, pairs: Callable[[str], bool]) -> tuple[Pa
     shared = [name for name in second["scores"] if name in first["scores"] and pairs(name)]
     if not shared and (first["scores"] or second["scores"]):
         return None, "no case was scored in both runs"
-    one, other = ([each["scores"][name] for name in shared] for each in (first, second))
-    gains = [_gain(a, b, after["better"]) for a, b in zip(one, other, strict=True)]
+    earlier, later = ([each["scores"][name] for name in shared] for each in (first, second))
+    gains = [_gain(a, b, after["better"]) for a, b in zip(earlier, later, strict=True)]
     won = [name for name, gain in zip(shared, gains, strict=True) if gain > CLOSE]
     lost = [name for name, gain in zip(shared, gains, strict=True) if gain < -CLOSE]
     scale = _scale(after)
-    numbers = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    numbers = [(a, b) for a, b in zip(earlier, later, strict=True) if a is not None and b is not None]
     found = _compared(first, second, numbers, after["unit"], scale) if numbers else None
     whole = len(shared) == len(first["scores"]) == len(second["scores"])
     if found:
@@ -67,14 +67,14 @@ def pair_up(before: Json, after: Json, pairs: Callable[[str], bool]) -> tuple[Pa
         method, n = found.method, found.n
     else:
         values = first["value"], second["value"]
-        broken = None in values
-        difference = None if broken else values[1] - values[0]
+        old, new = values
+        difference = None if old is None or new is None else new - old
         low = high = p_value = None
         method, n = _why_not(first, second, whole), len(shared)
     state = "same"
     if difference is None and values[0] != values[1]:
         state = "worse" if values[1] is None else "better"
-    graded = None not in scale or set(one + other) <= {0, 1}
+    graded = None not in scale or set(earlier + later) <= {0, 1}
     return Paired(*values, difference, low, high, p_value, method, n, won, lost, graded, state), ""
 
 

@@ -175,10 +175,19 @@ def test_a_value_that_is_no_longer_a_number_got_worse() -> None:
 
 @pytest.mark.parametrize(("margin", "regressed"), [(0.0, True), (0.1, True), (0.15, False), (0.2, False)])
 def test_the_margin_is_the_loss_that_is_allowed(margin: float, regressed: bool) -> None:
-    """Three of twenty cases lost; 0.15 is the loss itself, whatever its last digit is in binary."""
+    """Three of twenty cases lost: 0.15 is the loss itself."""
     found = compared(scored(wrong(*CASES[:3])), before=scored(wrong()), margin=margin)
     assert change_of(found).direction == WORSE
     assert found.regressions == (["SC-1"] if regressed else [])
+
+
+def test_a_loss_that_is_the_margin_but_for_the_last_binary_digit_is_allowed() -> None:
+    def bigger(gigabytes: float) -> Change:
+        return lambda made: verdict(made, "SC-4.size")["measured"].update(value=gigabytes)
+
+    assert 0.8 - 0.5 > 0.3
+    assert compared(bigger(0.8), before=bigger(0.5), margin=0.3).regressions == []
+    assert compared(bigger(0.8), before=bigger(0.5), margin=0.29).regressions == ["SC-4.size"]
 
 
 def test_lower_is_better_where_the_criterion_says_so() -> None:

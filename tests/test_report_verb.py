@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from seatrial.evals.report import write_report
-from seatrial.evals.report.annotations import SHOWN, annotations
+from seatrial.evals.report.annotations import SHOWN, commands
 from seatrial.evals.report.escaping import cell, code, command, plain
 from seatrial.evals.report.summary import summary
 from seatrial.fixtures.repository import checkout, inside, root
@@ -203,7 +203,7 @@ def test_a_run_that_may_ship_is_one_notice(perfect) -> None:
 def test_what_is_not_required_is_a_warning_and_other_reasons_are_told() -> None:
     made = refused(1, failing())
     made["gate"]["reasons"] += ["test failed: tests/test_x.py::test_y (boom)"]
-    told = [parsed(line) for line in annotations(made).splitlines()]
+    told = [parsed(line) for line in commands(made).splitlines()]
     titles = {(level, properties.get("title")) for level, properties, _ in told}
     assert ("error", "SC-1 FAIL") in titles
     assert ("warning", "SC-3.general FAIL") in titles
@@ -213,12 +213,12 @@ def test_what_is_not_required_is_a_warning_and_other_reasons_are_told() -> None:
 
 def test_a_ship_that_its_results_contradict_is_an_error() -> None:
     made = results(gate={"decision": "SHIP", "exit_status": 7, "reasons": []})
-    assert parsed(annotations(made).splitlines()[0])[0] == "error"
+    assert parsed(commands(made).splitlines()[0])[0] == "error"
 
 
 def test_github_shows_ten_so_the_last_one_counts_the_rest() -> None:
     many = [failing() | {"criterion": f"X.{n}"} for n in range(25)]
-    told = [parsed(line) for line in annotations(refused(1, *many)).splitlines()]
+    told = [parsed(line) for line in commands(refused(1, *many)).splitlines()]
     errors = [message for level, _, message in told if level == "error"]
     assert len(errors) == SHOWN == 10
     assert errors[-1] == "16 more like these: the report lists them all"
@@ -242,7 +242,7 @@ def test_a_place_outside_of_the_repository_is_told_in_words(where: str) -> None:
     made = refused(1, observations=[observation("r-1", True, True, where=where)])
     made["run"]["root"] = "/home/runner/work/bot"
     made["hard_cases"] |= {"missed": ["r-1"]}
-    _, properties, message = parsed(annotations(made).splitlines()[0])
+    _, properties, message = parsed(commands(made).splitlines()[0])
     assert "file" not in properties
     assert f"at {where}" in message or not where
 

@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 SHOWN = 10  # errors, and as many warnings, that GitHub shows of one step; the others it drops in silence
 
 
-def annotations(results: Json) -> str:
+def commands(results: Json) -> str:
     """Lines of workflow commands: errors for what stands against shipping, warnings for what else failed."""
     head = headline(results)
     if head["word"] != "DO NOT SHIP":

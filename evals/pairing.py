@@ -59,7 +59,8 @@ def pair_up(before: Json, after: Json, pairs: Callable[[str], bool]) -> tuple[Pa
     lost = [name for name, gain in zip(shared, gains, strict=True) if gain < -CLOSE]
     scale = _scale(after)
     numbers = [(a, b) for a, b in zip(earlier, later, strict=True) if a is not None and b is not None]
-    found = _compared(first, second, numbers, after["unit"], scale) if numbers else None
+    found = _compared(first, second, numbers, scale) if numbers else None
+    difference: float | None
     whole = len(shared) == len(first["scores"]) == len(second["scores"])
     if found:
         values: tuple[float | None, float | None] = fmean(a for a, _ in numbers), fmean(b for _, b in numbers)
@@ -99,7 +100,6 @@ def _compared(
     first: Json,
     second: Json,
     numbers: Sequence[tuple[float, float]],
-    unit: str,
     scale: tuple[float | None, float | None],
 ) -> Comparison | None:
     """The paired comparison of means and shares; None where the value is something else."""

@@ -23,9 +23,8 @@ from typing import Any
 
 from seatrial.training.errors import SeatrialError
 
-import seatrial
-
-PACKAGE = Path(seatrial.__file__).resolve().parent
+# Where the package lies in a checkout; in an installed one there is no such folder.
+CHECKOUT = Path(__file__).resolve().parent.parent / "fixtures" / "seatrial"
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -39,7 +38,7 @@ def python(module: str, *arguments: str) -> list[str]:
 def python_path() -> str:
     """PYTHONPATH of such a process: what the user gave, and before it the package of a checkout."""
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return os.pathsep.join([*([str(PACKAGE.parent)] if seatrial.is_checkout() else []), *given])
+    return os.pathsep.join([*([str(CHECKOUT.parent)] if CHECKOUT.is_dir() else []), *given])
 
 
 class ChildDied(SeatrialError):

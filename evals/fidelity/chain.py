@@ -51,7 +51,7 @@ class Chain:
 
     def trained_models(self) -> dict[str, Model]:
         """``adapter`` and ``merged`` as models, those of them that are there."""
-        if self.export.merged is None:
+        if self.export.merged is None or self.export.unread:
             return {}
         names = BEFORE_EXPORT if self.export.adapter and self.export.base else (MERGED,)
         return {name: TrainedModel(name, self.trained, self.asked) for name in names}
@@ -86,6 +86,8 @@ class Chain:
     def trained(self) -> Artifact:
         """The trained model's own answers, likelihoods, token ids and rendered prompts."""
         export = self.export
+        if export.unread:
+            raise NotEvaluated(export.unread)
         if export.merged is None:
             raise NotEvaluated(
                 "the trained model is not here: give its merged folder with --hf-model=DIR, or the adapter "
@@ -194,8 +196,8 @@ class Chain:
 
     def served_prompts(self) -> list[Finding]:
         """Prompts: what Ollama makes of the Modelfile against the trained template or, where no trained model
-        is here, the file's own."""
-        if self.export.merged is not None:
+        is here that could be read, the file's own."""
+        if self.export.merged is not None and not self.export.unread:
             return self.rendered(OLLAMA)
         model = cast(LlamaCppModel, self.models[SHIPPED])
         artifact = self.store.build(rendered_in_llama_cpp(model, self.asked.conversations))

@@ -113,6 +113,12 @@ def install_line(extra: str) -> str:
     return f"python -m pip install {quote}seatrial[{extra}]{quote}"
 
 
+def line_for(module: str) -> str:
+    """What to type for a module: the line of its extra, or else that of the package of the same name."""
+    extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
+    return install_line(extra) if extra else f"python -m pip install {module.replace('_', '-')}"
+
+
 def broken_import(error: BaseException) -> MissingExtra | None:
     """What to say of an ``error`` that an import of an extra's package ended with; None for any other."""
     module = _imported(error)

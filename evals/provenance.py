@@ -17,7 +17,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOMS = {"seatrial.evals": HERE, "seatrial.training": HERE.parent / "training"}
-# They start processes, keep files, read settings, look for packages and tell progress: they carry a result and do not decide it.
+# They start processes, keep files, read settings, look for packages and tell progress: they carry a result
+# and do not decide it.
 CARRIERS = frozenset(
     {
         "seatrial.evals.provenance",

@@ -98,7 +98,8 @@ def problem(extra: str) -> str:
     told = [
         each.module if each.version is None and each.problem == ABSENT else each.problem for each in wrong
     ]
-    return f"needs {', '.join(told)}: {install_line(extra)}"
+    rest = f" and {len(told) - 2} more" if len(told) > 3 else ""
+    return f"needs {', '.join(told[:2] if rest else told)}{rest}: {install_line(extra)}"
 
 
 def require(extra: str) -> None:

@@ -6,14 +6,13 @@ step that is not there yet cannot be looked up: it is to be built, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from seatrial.training import extras, steps
 from seatrial.training.errors import SeatrialError
-from seatrial.training.extras import FIDELITY, TRAIN
+from seatrial.training.extras import EXAMPLE, FIDELITY, TRAIN
 from seatrial.training.recipe import Recipe
 from seatrial.training.store import Artifact, Step, kept
 from seatrial.training.task import Task
@@ -63,17 +62,30 @@ def planned(task: Task, recipe: Recipe, root: Path) -> list[Planned]:
     return made
 
 
-def require_extras(plan: Sequence[Planned]) -> None:
-    """Raise :class:`SeatrialError` if a step is to be built and the extra that it needs is not whole."""
-    wanted = {step.extra for step in plan if step.artifact is None and step.extra}
-    for extra in (TRAIN, FIDELITY):  # the one that includes the other is told first
-        if extra in wanted and (told := extras.problem(extra)):
-            first = next(step for step in plan if step.artifact is None and step.extra)
-            raise SeatrialError(
-                f"a model is trained here, and {first.title} must be built: {told}",
-                hint="what is there already is judged without it: a file by --gguf=FILE, a program by "
-                "--program=COMMAND",
-            )
+def extra_for(recipe: Recipe) -> str:
+    """The extra that training by ``recipe`` takes."""
+    return EXAMPLE if str(recipe.base.package) in extras.EXTRAS[EXAMPLE] else TRAIN
+
+
+def require_training(task: Task, recipe: Recipe, root: Path) -> None:
+    """Raise :class:`SeatrialError` if something is to be built and the extra that it takes is not whole.
+
+    What is in the store at ``root`` already needs none.
+    """
+    told = extras.problem(extra_for(recipe))
+    if not told:
+        return
+    try:
+        wanted = {step.extra for step in planned(task, recipe, root) if not step.artifact and step.extra}
+    except SeatrialError:  # without its weights or rows nothing can be built
+        wanted = {TRAIN}
+    if not any(map(extras.problem, wanted)) and TRAIN not in wanted:
+        return
+    raise SeatrialError(
+        f"a model is trained here, which {told}",
+        where=f"recipe {recipe.name!r}",
+        hint="a model that is there already is judged without it: --gguf=FILE, or --program=COMMAND",
+    )
 
 
 def _converter() -> Step | None:

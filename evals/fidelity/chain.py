@@ -25,6 +25,7 @@ from seatrial.evals.models import Likelihood, Model, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
+from seatrial.training.extras import MissingExtra
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.store import Artifact, Store
 from seatrial.training.task import SHIPPED, Task
@@ -183,7 +184,7 @@ class Chain:
         for check in (self.metadata, self._tensors_and_strength, self.tokens, self.rendered):
             try:
                 found = dict.fromkeys(finding.stage for finding in check() if not finding.ok)
-            except NotEvaluated:
+            except (NotEvaluated, MissingExtra):
                 continue
             if found:
                 return tuple(found)

@@ -95,9 +95,7 @@ def problem(extra: str) -> str:
     wrong = [package for package in needed if package.problem]
     if not wrong:
         return ""
-    told = [
-        each.module if each.version is None and each.problem == ABSENT else each.problem for each in wrong
-    ]
+    told = [each.distribution if each.problem == ABSENT else each.problem for each in wrong]
     rest = f" and {len(told) - 2} more" if len(told) > 3 else ""
     return f"needs {', '.join(told[:2] if rest else told)}{rest}: {install_line(extra)}"
 
@@ -155,7 +153,7 @@ def _package(module: str, name: str, wanted: str | None) -> Package:
     if spec is None and version is None:
         told = ABSENT
     elif spec is None or spec.origin is None:  # its files are gone, or a folder of that name is left
-        told = f"{name} without its files"
+        told = f"{name}, whose files are gone"
     elif version is not None and wanted and not _fits(name, wanted, version):
         told = f"{name}{wanted} ({version} is installed)"
     else:

@@ -17,6 +17,7 @@ from seatrial.training.store import FOLDERS, MANIFEST, Step, Store
 from seatrial import machine
 from seatrial.place import find_root, find_task
 from seatrial.verbs.doctor import command
+from tests.test_extras import BLOCKER
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MINIATURE = REPOSITORY / "tests" / "miniature"
@@ -341,11 +342,15 @@ def test_a_configuration_that_cannot_be_read_is_told(tmp_path, monkeypatch):
         find_task(None)
 
 
-def test_the_real_machine(user, monkeypatch):
+def test_the_real_machine_without_the_extras(user, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.chdir(user)
+    (user / "site").mkdir()
+    (user / "site" / "sitecustomize.py").write_text(BLOCKER)
     words = [sys.executable, "-m", "seatrial", "doctor", PROGRAM, f"--store={user / 'store'}"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(user / "site"), "BLOCKED": str(user / "tried")}
+    done = subprocess.run(words, cwd=user, env=environment, capture_output=True, text=True)
+    assert not (user / "tried").exists()
+    assert "imports" in next(line for line in done.stdout.splitlines() if "llama-cpp-python" in line)
     assert done.returncode == 0, done.stdout + done.stderr
     for title in ("This machine", "Packages", "Extras", "Store", "The task"):
         assert title in done.stdout.splitlines()

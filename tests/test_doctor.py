@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -30,7 +31,8 @@ export = "a lamp"
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
-    """A user's repository, entered, whose task lacks nothing to judge a program; nothing is imported."""
+    """A user's repository, entered, whose task lacks nothing to judge a program; all extras are there, and
+    nothing is imported."""
     shutil.copytree(MINIATURE, tmp_path / "mini", ignore=shutil.ignore_patterns("__pycache__"))
     text = (tmp_path / "mini" / "task.toml").read_text()
     (tmp_path / "mini" / "task.toml").write_text(text + FIDELITY)
@@ -40,6 +42,9 @@ def user(tmp_path, monkeypatch):
     monkeypatch.setenv("SEATRIAL_OLLAMA", str(tmp_path / "no-ollama"))
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     monkeypatch.setattr(machine, "imports", lambda modules: {})
+    monkeypatch.setattr(extras, "find_spec", lambda name: SimpleNamespace(origin=name))
+    monkeypatch.setattr(extras, "_version", lambda name: "1.0")
+    monkeypatch.setattr(extras, "_ranges", dict)
     return tmp_path
 
 

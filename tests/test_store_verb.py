@@ -57,14 +57,14 @@ def test_a_store_that_is_not_there_yet_is_empty_and_is_not_made(root):
 
 
 def test_list_shows_step_key_size_age_and_what_it_is(root):
-    path = build(root, days=3, number=7, size=499_000)
+    path = build(root, days=3, number=7, size=1_000_000)
     row = next(line for line in store(root, "list").splitlines() if line.startswith("gguf"))
     assert path.name[:12] in row
     assert "3 days" in row
-    assert "500 kB" in row
+    assert "1.0 MB" in row
     assert "lamp" in row
     assert "7 rows" in row
-    assert "1 artifact, 500 kB in" in store(root, "list")
+    assert "1 artifact, 1.0 MB in" in store(root, "list")
 
 
 def test_list_for_machines(root):

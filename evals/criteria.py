@@ -24,6 +24,7 @@ from seatrial.evals.verdict import (
     Verdict,
     verdict_for,
 )
+from seatrial.training.extras import MissingExtra
 from seatrial.training.task import SHIPPED, Criterion
 
 __all__ = ["MODELS", "check_criteria", "judge"]
@@ -36,7 +37,7 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
     evidence.used.clear()
     try:
         return _judge(criterion, metric, evidence)
-    except NotEvaluated as missing:
+    except (NotEvaluated, MissingExtra) as missing:
         return verdict_for(criterion, NOT_EVALUATED, metric.unit, metric.better, reason=str(missing))
 
 

@@ -17,6 +17,7 @@ class Export:
     ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own
     quantisation of it to the type that the shipped file is labelled with: what the file should be.
     ``modelfile`` is the Modelfile that was given, None for one that was written here.
+    ``unread``: why the trained model cannot be read on this machine, "" where it can.
     ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
     """
 
@@ -30,6 +31,7 @@ class Export:
     chain: tuple[Artifact, ...] = ()
     recipe: Recipe | None = None
     modelfile: Path | None = None
+    unread: str = ""
 
     @property
     def shipped_file(self) -> Path | None:

@@ -17,12 +17,14 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOMS = {"seatrial.evals": HERE, "seatrial.training": HERE.parent / "training"}
-# They start processes, keep files, read settings and tell progress: they carry a result and do not decide it.
+# They start processes, keep files, read settings, look for packages and tell progress: they carry a result
+# and do not decide it.
 CARRIERS = frozenset(
     {
         "seatrial.evals.provenance",
         "seatrial.training.configuration",
         "seatrial.training.errors",
+        "seatrial.training.extras",
         "seatrial.training.process",
         "seatrial.training.progress",
         "seatrial.training.recipe",

@@ -82,7 +82,7 @@ PACKAGES = {
 }
 MODULES = {
     "adapter-answer": {"seatrial.evals.models.adapter"},
-    "trained": {"seatrial.evals.fidelity.trained", "seatrial.training.backends.trl"},
+    "trained": {"seatrial.evals.fidelity.trained", "seatrial.training.nf4"},
     "weights": {
         "seatrial.evals.fidelity.weights",
         "seatrial.evals.fidelity.strength",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seatrial.training import steps
 from seatrial.training.errors import SeatrialError
+from seatrial.training.plan import require_training
 from seatrial.training.progress import Lines
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
@@ -26,6 +27,7 @@ def main() -> int:
     try:
         task = load_task(options.task)
         recipe = load_recipe(options.recipe or task.recipe, task.folder)
+        require_training(task, recipe, options.store)
         store = Store(options.store, Lines())
         base = store.build(steps.import_base(recipe))
         dataset = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))

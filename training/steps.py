@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from seatrial.training import base as base_weights
 from seatrial.training import dataset as rows
-from seatrial.training import export
+from seatrial.training import export, extras
 from seatrial.training.hardware import resolve_dtype
 from seatrial.training.modelfile import modelfile
 from seatrial.training.process import JsonProcess
@@ -38,6 +39,19 @@ def import_base(recipe: Recipe) -> Step:
         return _run("import_weights", request, out, progress)
 
     return Step("base", 1, {"tokenizer_repair": repair}, {"weights": digest}, build)
+
+
+def import_extra(extra: str) -> Step:
+    """That the packages of an extra can be imported: tried once for each set of versions, in a process."""
+    packages = extras.packages(extra)
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        extras.require(extra)
+        return _run("import_extra", {"modules": [package.module for package in packages]}, out, progress)
+
+    found = {package.distribution: package.version for package in packages}
+    params = {"extra": extra, "packages": found, "environment": sys.prefix}
+    return Step("imports", 1, params, {}, build, heavy=False, title=f"packages of the extra {extra!r}")
 
 
 def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:

@@ -5,7 +5,9 @@ builds into a temporary folder under a file lock; its manifest is written last a
 into place, so what has no manifest does not exist. A kill at any point loses at most the step in hand,
 and several processes build a thing once.
 
-Layout below the root: ``<step>/<key>/`` (files and manifest.json), ``tmp/``, ``locks/``, ``logs/``.
+Layout below the root: ``<step>/<key>/`` (files and manifest.json), ``tmp/``, ``locks/``, ``logs/``. A
+manifest is touched whenever its artifact is used, and a run holds a lock below ``locks/runs/``, so that
+``seatrial store prune`` knows what nobody needs.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import shutil
 import socket
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,11 +29,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 from seatrial.training.errors import SeatrialError
 from seatrial.training.progress import Progress, Silent
 
 MANIFEST = "manifest.json"
+FOLDERS = ("tmp", "locks", "logs")
+SESSIONS = "locks/runs"
 PACKAGES = (
     "torch",
     "transformers",
@@ -95,6 +100,11 @@ class Artifact:
         files = {name: entry["sha256"] for name, entry in self.manifest["files"].items()}
         return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files, as its manifest counts them."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
     def read_json(self, name: str) -> Any:
         return json.loads((self.path / name).read_text(encoding="utf-8"))
 
@@ -103,6 +113,24 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def kept(root: Path, step: Step) -> Artifact | None:
+    """What a store at ``root`` holds of ``step`` by its manifest; the files' digests are not checked."""
+    folder = root / step.name / step.key
+    manifest = read_manifest(folder)
+    return Artifact(folder, manifest) if manifest and manifest["key"] == step.key else None
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an artifact's folder; None where there is none, or none that can be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for entry in manifest["files"].values():
+            entry["sha256"], int(entry["bytes"])
+        return dict(manifest) if manifest["key"] else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def default_root() -> Path:
@@ -120,8 +148,9 @@ class Store:
         self.progress = progress or Silent()
         self._verified: dict[str, Artifact] = {}
         self._failed: dict[str, SeatrialError] = {}
+        self._announced = False
         with self._explained("prepare the store"):
-            for name in ("tmp", "locks", "logs"):
+            for name in (*FOLDERS, SESSIONS):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             probe = self.root / "tmp" / f"probe-{os.getpid()}"
             probe.write_bytes(b"")
@@ -135,8 +164,19 @@ class Store:
         Raises:
             SeatrialError: the step failed, or the store cannot be written.
         """
+        self._announce()
         artifact = self._find_or_build(step)
         return replace(artifact, manifest={**artifact.manifest, "title": step.title or step.name})
+
+    def _announce(self) -> None:
+        """Hold a lock that tells when this run began, for as long as it lives."""
+        if not self._announced:
+            self._announced = True
+            name = f"{time.time_ns()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
+            with self._explained("prepare the store"):
+                lock = FileLock(self.root / SESSIONS / name, thread_local=False)
+                lock.acquire(timeout=0)
+            weakref.finalize(self, _end_run, lock)
 
     def _find_or_build(self, step: Step) -> Artifact:
         if step.key in self._verified:
@@ -159,12 +199,13 @@ class Store:
 
     def _find(self, step: Step, tell: bool = False) -> Artifact | None:
         folder = self.root / step.name / step.key
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            digests = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-            key = manifest["key"]
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        manifest = read_manifest(folder)
+        if manifest is None:
             return None
+        with suppress(OSError):  # before its files are read: from now on it is in use
+            os.utime(folder / MANIFEST)
+        digests = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+        key = manifest["key"]
         if key != step.key:  # copied here from elsewhere, with its manifest
             if tell:
                 self.progress.say(f"{folder} is damaged (it holds what {key} is): building {step.name} again")
@@ -245,6 +286,12 @@ class Store:
                     f"cannot {doing}: {error.strerror}", where=self.root, hint=elsewhere
                 ) from error
             raise
+
+
+def _end_run(lock: BaseFileLock) -> None:
+    with suppress(OSError):
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def made_with(artifact: Artifact) -> dict[str, tuple[str, str]]:

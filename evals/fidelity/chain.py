@@ -25,6 +25,7 @@ from seatrial.evals.models import Likelihood, Model, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
+from seatrial.training.extras import MissingExtra
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.store import Artifact, Store
 from seatrial.training.task import SHIPPED, Task
@@ -51,7 +52,7 @@ class Chain:
 
     def trained_models(self) -> dict[str, Model]:
         """``adapter`` and ``merged`` as models, those of them that are there."""
-        if self.export.merged is None:
+        if self.export.merged is None or self.export.unread:
             return {}
         names = BEFORE_EXPORT if self.export.adapter and self.export.base else (MERGED,)
         return {name: TrainedModel(name, self.trained, self.asked) for name in names}
@@ -86,6 +87,8 @@ class Chain:
     def trained(self) -> Artifact:
         """The trained model's own answers, likelihoods, token ids and rendered prompts."""
         export = self.export
+        if export.unread:
+            raise NotEvaluated(export.unread)
         if export.merged is None:
             raise NotEvaluated(
                 "the trained model is not here: give its merged folder with --hf-model=DIR, or the adapter "
@@ -181,7 +184,7 @@ class Chain:
         for check in (self.metadata, self._tensors_and_strength, self.tokens, self.rendered):
             try:
                 found = dict.fromkeys(finding.stage for finding in check() if not finding.ok)
-            except NotEvaluated:
+            except (NotEvaluated, MissingExtra):
                 continue
             if found:
                 return tuple(found)
@@ -194,8 +197,8 @@ class Chain:
 
     def served_prompts(self) -> list[Finding]:
         """Prompts: what Ollama makes of the Modelfile against the trained template or, where no trained model
-        is here, the file's own."""
-        if self.export.merged is not None:
+        is here that could be read, the file's own."""
+        if self.export.merged is not None and not self.export.unread:
             return self.rendered(OLLAMA)
         model = cast(LlamaCppModel, self.models[SHIPPED])
         artifact = self.store.build(rendered_in_llama_cpp(model, self.asked.conversations))

@@ -16,6 +16,8 @@ def _adapter_loads(evidence: Evidence, criterion: Criterion, model: str) -> list
 
     if evidence.export.adapter is None:
         raise NotEvaluated("there is no adapter in this run: give it with --adapter=DIR")
+    if evidence.export.unread:
+        raise NotEvaluated(evidence.export.unread)
     if evidence.export.base is None:
         raise NotEvaluated("the adapter's base is not here: --recipe names one, or its path in the adapter")
     evidence.use(evidence.export.adapter)

@@ -14,12 +14,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+from seatrial.training import extras
 
 HERE = Path(__file__).parent
 SCHEMA = HERE / "results.schema.json"
@@ -46,14 +49,15 @@ def render(results: Mapping[str, Any]) -> str:
     from seatrial.evals.report import plots, view, waterfall
 
     page = view.page(results)
-    drawings: dict[str, str | None] = {
-        "loss": plots.loss_curve(results.get("adapter_history") or []),
-        "latency": plots.latency(results.get("timings") or []),
-        "bars": plots.accuracy_bars(page["compared"]["rows"], page["compared"]["models"]),
+    draw: dict[str, Callable[[], str | None]] = {
+        "loss": lambda: plots.loss_curve(results.get("adapter_history") or []),
+        "latency": lambda: plots.latency(results.get("timings") or []),
+        "bars": lambda: plots.accuracy_bars(page["compared"]["rows"], page["compared"]["models"]),
     }
-    drawings |= {f"waterfall {chain.id}": waterfall.waterfall(chain) for chain in page["attributions"]}
+    draw |= {f"waterfall {each.id}": partial(waterfall.waterfall, each) for each in page["attributions"]}
+    drawings, undrawn = _drawn(draw)
     safe = {name: Markup(svg) if svg else None for name, svg in drawings.items()}
-    return environment().get_template("template.html").render(page, plots=safe)
+    return environment().get_template("template.html").render(page, plots=safe, undrawn=undrawn)
 
 
 def environment() -> Environment:
@@ -71,6 +75,20 @@ def environment() -> Environment:
     )
     made.filters.update(wording.FILTERS)
     return made
+
+
+def _drawn(draw: Mapping[str, Callable[[], str | None]]) -> tuple[dict[str, str | None], str]:
+    """The drawings, or none of them and what to install: a page without them says the same."""
+    try:
+        extras.require(extras.PLOTS)
+        return {name: drawing() for name, drawing in draw.items()}, ""
+    except ImportError as error:
+        told = extras.broken_import(error)
+        if told is None:
+            raise
+        return dict.fromkeys(draw), told.problem
+    except extras.MissingExtra as error:
+        return dict.fromkeys(draw), error.problem
 
 
 def lines(results: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The ``trl`` backend: QLoRA with transformers, peft, bitsandbytes NF4 and TRL's SFTTrainer.
 
-Runs on a CPU or one GPU. The loss covers the answer only. Three traps of this stack are handled here,
-each where it bites: bitsandbytes' CPU repacking, TRL's bf16 adapters, and a saved adapter's base path.
+Runs on a CPU or one GPU. The loss covers the answer only. Two traps of this stack are handled here,
+each where it bites: TRL's bf16 adapters, and a saved adapter's base path.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from datasets import Dataset
 from peft import LoraConfig
 from peft.helpers import disable_input_dtype_casting
 from seatrial.training.errors import SeatrialError
+from seatrial.training.nf4 import load_nf4
 from seatrial.training.recipe import Recipe
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
     EarlyStoppingCallback,
     TrainerCallback,
     set_seed,
@@ -80,25 +79,6 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
         "compute_dtype": str(dtype).removeprefix("torch."),
         "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
-
-
-def load_nf4(folder: Path, dtype: torch.dtype) -> Any:
-    """The base model with its linear layers in 4-bit NormalFloat (Dettmers et al. 2023, arXiv:2305.14314).
-
-    On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first evaluation forward pass, and
-    training after it stalls in silence with gradients near zero; repacking is turned off.
-    """
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-        ),
-    )
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-    return model
 
 
 def _arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfig:

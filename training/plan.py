@@ -1,0 +1,95 @@
+"""What it would take to make a task's model: each step, whether the store holds it, what building it needs.
+
+Reads the store and builds nothing. A step's key is made of the digests of its inputs, so what comes after a
+step that is not there yet cannot be looked up: it is to be built, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+from seatrial.training import extras, steps
+from seatrial.training.errors import SeatrialError
+from seatrial.training.extras import EXAMPLE, FIDELITY, TRAIN
+from seatrial.training.recipe import Recipe
+from seatrial.training.store import Artifact, Step, kept
+from seatrial.training.task import Task
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step: what it builds, the ``extra`` that building takes ("" for none), and what the store holds."""
+
+    name: str
+    title: str
+    extra: str
+    artifact: Artifact | None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of what is there; None for what is to be built."""
+        return self.artifact.size if self.artifact else None
+
+
+def planned(task: Task, recipe: Recipe, root: Path) -> list[Planned]:
+    """The steps from base weights to GGUF files, in their order, as they stand in the store at ``root``.
+
+    Raises:
+        SeatrialError: the base weights or the training rows are not there, or there is a mistake in them.
+    """
+    made: list[Planned] = []
+
+    def look(name: str, title: str, extra: str, step: Step | None) -> Artifact | None:
+        artifact = kept(root, step) if step else None
+        made.append(Planned(name, title, extra, artifact))
+        return artifact
+
+    rows = steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe)
+    base = look("base", "base weights", FIDELITY, steps.import_base(recipe))
+    dataset = look("dataset", "training rows", "", rows)
+    training = steps.train_adapter(recipe, base, dataset) if base and dataset else None
+    adapter = look("adapter", "the trained adapter", TRAIN, training)
+    merge = steps.merge(base, adapter) if base and adapter else None
+    merged = look("merged", "base and adapter as one model", FIDELITY, merge)
+    converter = look("converter", "llama.cpp's converter", "", _converter())
+    convert = steps.convert(merged, converter, task.name) if merged and converter else None
+    f16 = look("gguf", "GGUF file, 16 bits", FIDELITY, convert)
+    for kind in recipe.export.quantizations:
+        settings = (task.name, task.prompts.system, task.decoding.model_dump())
+        look("quantized", f"GGUF file, {kind}", "", steps.quantize(f16, kind, *settings) if f16 else None)
+    return made
+
+
+def extra_for(recipe: Recipe) -> str:
+    """The extra that training by ``recipe`` takes."""
+    return EXAMPLE if str(recipe.base.package) in extras.EXTRAS[EXAMPLE] else TRAIN
+
+
+def require_training(task: Task, recipe: Recipe, root: Path) -> None:
+    """Raise :class:`SeatrialError` if something is to be built and the extra that it takes is not whole.
+
+    What is in the store at ``root`` already needs none.
+    """
+    told = extras.problem(extra_for(recipe))
+    if not told:
+        return
+    try:
+        wanted = {step.extra for step in planned(task, recipe, root) if not step.artifact and step.extra}
+    except SeatrialError:  # without its weights or rows nothing can be built
+        wanted = {TRAIN}
+    if not any(map(extras.problem, wanted)) and TRAIN not in wanted:
+        return
+    raise SeatrialError(
+        f"a model is trained here, which {told}",
+        where=f"recipe {recipe.name!r}",
+        hint="a model that is there already is judged without it: --gguf=FILE, or --program=COMMAND",
+    )
+
+
+def _converter() -> Step | None:
+    try:
+        return steps.fetch_converter()
+    except PackageNotFoundError:  # llama-cpp-python is not installed: nothing of it can be there
+        return None

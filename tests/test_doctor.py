@@ -12,11 +12,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from seatrial.training import extras
-from seatrial.training.errors import SeatrialError
 from seatrial.training.store import FOLDERS, MANIFEST, Step, Store
 
 from seatrial import machine
-from seatrial.place import find_root, find_task
 from seatrial.verbs.doctor import command
 from tests.test_extras import BLOCKER
 
@@ -318,33 +316,6 @@ def test_a_folder_that_is_no_store_is_told(user):
     finding = doctor(PROGRAM)[0]["store", "path"]
     assert "is no store" in finding["text"]
     assert not any((user / "store" / name).exists() for name in FOLDERS)
-
-
-# --- where the user stands -----------------------------------------------------------------------------
-CONFIGURATIONS = {
-    "pyproject.toml": '[tool.pytest.ini_options]\nseatrial_task = "mini"\n',
-    "pytest.toml": '[pytest]\nseatrial_task = "mini"\n',
-    "pytest.ini": "[pytest]\nseatrial_task = mini\n",
-    "tox.ini": "[pytest]\nseatrial_task = mini\n",
-    "setup.cfg": "[tool:pytest]\nseatrial_task = mini\n",
-}
-
-
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_the_task_is_found_in_the_configuration_from_a_folder_below(tmp_path, name, monkeypatch):
-    (tmp_path / name).write_text(CONFIGURATIONS[name])
-    (tmp_path / "deep").mkdir()
-    monkeypatch.chdir(tmp_path / "deep")
-    assert find_root() == tmp_path
-    assert find_task(None) == tmp_path / "mini"
-    assert find_task(Path("mini")) == tmp_path / "deep" / "mini"
-
-
-def test_a_configuration_that_cannot_be_read_is_told(tmp_path, monkeypatch):
-    (tmp_path / "pyproject.toml").write_text("[tool")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SeatrialError, match=r"pyproject\.toml: cannot be read"):
-        find_task(None)
 
 
 def test_the_real_machine_without_the_extras(user, monkeypatch):

@@ -31,8 +31,8 @@ class Contract(Config):
     """What every answer must look like."""
 
     schema_file: Path = Field(alias="schema")
-    operations: tuple[str, ...]
-    no_operation: str
+    operations: tuple[str, ...] = ()
+    no_operation: str = "none"
 
 
 class Decoding(Config):
@@ -161,6 +161,7 @@ class Loss(Config):
 class Task(Config):
     """A task folder's ``task.toml``; ``folder`` is where it lies.
 
+    ``recipe`` and ``train`` say how a model is made, and are needed only where one is made.
     ``waivers``: by the name of a part of the standard core (``evals/core.py``) or the id of a criterion, why
     it is not required of this task. They stand beside every verdict.
     """
@@ -170,8 +171,8 @@ class Task(Config):
     intent: str
     non_goals: tuple[str, ...]
     constraints: tuple[str, ...] = ()
-    recipe: str
-    train: Path
+    recipe: str | None = None
+    train: Path | None = None
     ratings: Path = Path("ratings.csv")
     require: tuple[str, ...] = ()
     waivers: Mapping[str, str] = {}
@@ -211,6 +212,29 @@ class Task(Config):
         if not any(criterion.required for criterion in self.criteria):
             raise ValueError("no criterion is required, so anything would ship")
         return self
+
+    @property
+    def train_file(self) -> Path:
+        """The training rows; raises :class:`SeatrialError` if the task names none."""
+        if self.train is None:
+            raise self.lacks("train", 'train = "train.jsonl", rows in ShareGPT form')
+        return self.path(self.train)
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe's name; raises :class:`SeatrialError` if the task names none."""
+        if self.recipe is None:
+            raise self.lacks("recipe", 'recipe = "NAME" or --recipe=NAME')
+        return self.recipe
+
+    def lacks(self, key: str, example: str) -> SeatrialError:
+        """What is said where a model would have to be made and the task does not say how."""
+        return SeatrialError(
+            f"this task has no {key!r}, so no model can be made from it",
+            where=self.folder / "task.toml",
+            hint="judge one that is there: --gguf=FILE or --program=COMMAND. To make one, the task needs "
+            f"{example}",
+        )
 
     def path(self, relative: Path) -> Path:
         """A path of this task's file, made absolute."""

@@ -197,7 +197,9 @@ def _whole(part: Part, criteria: Sequence[Criterion]) -> bool:
 
 def _concerns(name: str, judged: str) -> bool:
     """A program has no training data and no file: waiving what is not asked of it is no waiver."""
-    of = {part.name: part.of for part in (*PARTS, SAMPLES)}.get(name, "file" if name in (DATA, LEAKAGE) else "answers")
+    of = {part.name: part.of for part in (*PARTS, SAMPLES)}.get(
+        name, "file" if name in (DATA, LEAKAGE) else "answers"
+    )
     return judged != "program" or of == "answers"
 
 

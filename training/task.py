@@ -32,7 +32,7 @@ class Contract(Config):
 
     schema_file: Path = Field(alias="schema")
     operations: tuple[str, ...] = ()
-    no_operation: str = "none"
+    no_operation: str = ""
 
 
 class Decoding(Config):

@@ -8,10 +8,8 @@ how many there are of them stands in ``NOT_RUN``, so that none is added unseen.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,9 +17,9 @@ from pathlib import Path
 import pytest
 from seatrial.evals.reference import page
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
-NOT_RUN = {"first-gate.md": 1, "regressions.md": 1}
+NOT_RUN = {"ci.md": 1, "first-gate.md": 1, "regressions.md": 1}
 LONGEST = 150  # lines of a page
 BLOCK = re.compile(
     r"(?:<!-- not run here: (?P<why>[^>]+) -->\n)?^```(?P<kind>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
@@ -56,23 +54,6 @@ def commands(block: str) -> list[Command]:
         line, *shown = [text.strip() for text in part.splitlines() if text.strip()]
         found.append(Command(line, tuple(shown)))
     return found
-
-
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """A git repository with ``python``, ``pytest`` and ``seatrial`` of this environment, and nothing else."""
-    programs, repository = tmp_path / "bin", tmp_path / "repository"
-    programs.mkdir()
-    repository.mkdir()
-    for name, words in {"python": "", "pytest": "-m pytest", "seatrial": "-m seatrial"}.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n', encoding="utf-8")
-        (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("SEATRIAL_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:anyio")  # it comes with the stack, and warns
-    monkeypatch.setenv("COLUMNS", "400")
-    subprocess.run(["git", "init", "-q", "."], cwd=repository, check=True)
-    return repository
 
 
 def run(command: Command, folder: Path) -> None:

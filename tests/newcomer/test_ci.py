@@ -214,6 +214,7 @@ def test_actionlint_finds_nothing_in_the_workflow_of_a_new_task(scratch):
     assert actionlint(scratch) == ""
     (scratch / "below").mkdir()
     (scratch / GITHUB).unlink()
+    (scratch / "pyproject.toml").unlink()
     new(scratch / "below", "tickets")
     assert "working-directory: below" in (scratch / GITHUB).read_text(encoding="utf-8")
     assert actionlint(scratch) == ""

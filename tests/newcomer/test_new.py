@@ -11,13 +11,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from seatrial.configured import change_for, in_charge
 from seatrial.evals.cases import load_case_sets
 from seatrial.evals.declared import check_criteria
-from seatrial.new_task import KINDS, TEMPLATE, Wanted, plan, write
-from seatrial.samples import of_schema
 from seatrial.training.errors import SeatrialError
 from seatrial.training.task import load_task
+
+from seatrial.configured import change_for, in_charge
+from seatrial.new_task import KINDS, TEMPLATE, Wanted, plan, write
+from seatrial.samples import of_schema
 
 ROOT = Path(__file__).parents[2]
 DIGEST = {

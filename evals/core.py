@@ -174,8 +174,8 @@ def standard_core(task: Task, judged: str, cases: Mapping[str, Sequence[Case]] |
             for criterion in covering
             if not criterion.required
         ]
-    if SAMPLES.name not in named and (part := _samples(cases or {})):
-        missing.append(part)
+    if SAMPLES.name not in named and (samples := _samples(cases or {})):
+        missing.append(samples)
     return Core(tuple(missing), tuple(waivers), frozenset(optional))
 
 

@@ -350,3 +350,19 @@ def test_the_template_survives_being_installed():
     patterns = data["package-data"]["seatrial"]
     packed = {path for pattern in patterns for path in TEMPLATE.parent.glob(pattern)}
     assert {path for path in inside if path.is_file()} <= packed
+
+
+# --- a task that makes no model ---------------------------------------------------------------------------
+def test_without_anything_to_judge_it_says_what_to_name(scratch):
+    folder = made(scratch)
+    done = gate(scratch)
+    assert done.returncode == 4
+    assert "this task has no 'recipe'" in done.stderr and "--gguf=FILE or --program=COMMAND" in done.stderr
+    with (folder / "task.toml").open("r+", encoding="utf-8") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(f'recipe = "smollm2-135m-cpu"\n{text}')
+    assert "this task has no 'train'" in gate(scratch).stderr
+    command = [sys.executable, "-m", "seatrial.training", str(folder), f"--store={scratch / 'store'}"]
+    trained = subprocess.run(command, capture_output=True, text=True)
+    assert trained.returncode == 1 and "Traceback" not in trained.stderr

@@ -144,7 +144,7 @@ def gate(cases: int, options: argparse.Namespace) -> Run:
         write_task(folder, cases, METRICS[: options.criteria])
         reads = folder / "reads.txt"
         command = [
-            *["evals", "-m", "release", "-q", "-p", "no:cacheprovider", "-p", "benchmarks.store_reads"],
+            *["-m", "release", "-q", "-p", "no:cacheprovider", "-p", "benchmarks.store_reads"],
             *[f"--task={folder}", f"--store={folder / 'store'}", f"--report-dir={folder / 'reports'}"],
             f"--program={shlex.join([sys.executable, str(folder / 'program.py')])}",
         ]

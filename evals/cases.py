@@ -1,9 +1,10 @@
 """Cases: one row of a JSONL case file is one question with what is expected of its answer.
 
 A row has ``id``, ``prompt`` (or ``messages``), and optionally ``expect`` (``operation``, ``arguments``,
-``contains_any``), ``reference`` (a whole expected answer) and ``tags``. The tag ``critical`` makes a case
-a hard requirement; so is every case of the set ``regressions``. Hard cases may be added to, never replaced:
-whatever other file is asked in a set's place, the task's own hard cases are asked as well.
+``contains_any``), ``reference`` (a whole expected answer) and ``tags``; a regression may have a ``history``.
+The tag ``critical`` makes a case a hard requirement; so is every case of the set ``regressions``. Hard cases
+may be added to, never replaced: whatever other file is asked in a set's place, the task's own hard cases are
+asked as well.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from seatrial.evals.history import History, read_history
 from seatrial.evals.models import Question
 from seatrial.training.dataset import read_jsonl
 from seatrial.training.errors import SeatrialError, at
 from seatrial.training.store import file_digest
 from seatrial.training.task import REGRESSIONS, Task
 
-FIELDS = {"id", "prompt", "messages", "expect", "reference", "tags", "note", "seen"}
+FIELDS = {"id", "prompt", "messages", "expect", "reference", "tags", "note", "seen", "history"}
 EXPECTATIONS = {"operation", "arguments", "contains_any"}
 CRITICAL = "critical"
 SAMPLE = "sample"  # of the cases that a new task begins with; they prove nothing about it
@@ -33,7 +35,8 @@ KEPT = "hard"  # the set of the task's own hard cases whose file another one sta
 class Case:
     """One case; ``case_set`` is the name of its set and ``where`` its file and line.
 
-    ``contract``: its answer must fulfil the output contract.
+    ``contract``: its answer must fulfil the output contract. ``history`` is for people and decides nothing:
+    two cases that differ in it alone are the same.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Case:
     expect: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     contract: bool = True
+    history: History = field(default=History(), compare=False)
 
     @property
     def prompt(self) -> str:
@@ -80,8 +84,7 @@ def load_cases(path: Path, case_set: str, operations: tuple[str, ...], contract:
     cases: list[Case] = []
     lines: dict[str, int] = {}
     for number, row in read_jsonl(path):
-        case = replace(_case(row, case_set, at(path, number), operations), contract=contract)
-        _check_hard(case)
+        case = read_case(row, case_set, at(path, number), operations, contract)
         if case.id in lines:
             raise SeatrialError(
                 f"the id {case.id!r} was used in line {lines[case.id]} already",
@@ -91,6 +94,19 @@ def load_cases(path: Path, case_set: str, operations: tuple[str, ...], contract:
         lines[case.id] = number
         cases.append(case)
     return cases
+
+
+def read_case(
+    row: dict[str, Any], case_set: str, where: str, operations: tuple[str, ...], contract: bool = True
+) -> Case:
+    """The case that one row is; ``where`` is its file and line.
+
+    Raises:
+        SeatrialError: it is none, or a hard one that no answer could miss.
+    """
+    case = replace(_case(row, case_set, where, operations), contract=contract)
+    _check_hard(case)
+    return case
 
 
 def load_case_sets(task: Task, instead: Mapping[str, Path] | None = None) -> dict[str, list[Case]]:
@@ -192,7 +208,8 @@ def _case(row: dict[str, Any], case_set: str, where: str, operations: tuple[str,
         if not good(value):
             raise SeatrialError(f"'{name}' is {value!r}", where=where)
     question = Question(identifier, _messages(row, where), row.get("reference"))
-    return Case(identifier, question, case_set, where, expect, tuple(row.get("tags", ())))
+    history = read_history(row.get("history", {}), where)
+    return Case(identifier, question, case_set, where, expect, tuple(row.get("tags", ())), history=history)
 
 
 def _check_hard(case: Case) -> None:

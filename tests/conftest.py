@@ -1,4 +1,4 @@
-"""Runs Seatrial as its users do: the real evals/ judge a copy of the miniature task, in a process of their own.
+"""Runs Seatrial as its users do: in a repository of theirs, which holds a copy of the miniature task.
 
 ``gate`` gives each test a place of its own; ``perfect`` is one run of a perfect program that many tests read.
 Such a process is forked from one that has imported the heavy packages, none of ours (1 s instead of 4 s a
@@ -25,11 +25,33 @@ pytest_plugins = ["pytester"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MINIATURE = REPOSITORY / "tests" / "miniature"
+# This checkout's own package, whether or not one is installed; an installed plugin is loaded by its entry point.
+PACKAGE = REPOSITORY / "fixtures"
+PLUGIN = ("-p", "seatrial")
 HEAVY = "pytest pydantic jsonschema jinja2 scipy.stats matplotlib.figure matplotlib.backends.backend_svg"
 TIMEOUT = 120.0  # seconds; a run takes about one
 # pytest prints whole messages in its summary where it sees CI; the others turn colours on or off.
 CHANGES_OUTPUT = {"CI", "BUILD_NUMBER", "FORCE_COLOR", "NO_COLOR", "PY_COLORS"}
-QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # plugins that cost time and add nothing
+QUIET = (
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:anyio",
+)  # plugins that cost time and add nothing
+
+
+def pytest_configure() -> None:
+    """Modules of these tests are started as child processes."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE), str(REPOSITORY)])
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """These tests judge Seatrial; ``-m release`` and ``-m data`` in this repository judge its example."""
+    from seatrial.fixtures.options import selects  # at module level, a forked run would find it imported
+
+    return True if selects(config) else None
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,7 @@ class Run:
 
 
 class Gate:
-    """A folder with a copy of the miniature task, a store and a report folder, and the gate to run on them."""
+    """A user's repository: a copy of the miniature task, pytest's configuration, a store, and the gate."""
 
     def __init__(
         self, folder: Path, store: Path, start: Callable[[list[str], Path], tuple[int, str]]
@@ -73,6 +95,7 @@ class Gate:
         self.folder, self.store, self._start = folder, store, start
         self.reports = folder / "reports"
         self.task = shutil.copytree(MINIATURE, folder / "miniature")
+        self.write("pyproject.toml", '[tool.pytest.ini_options]\nseatrial_task = "miniature"\n')
 
     def __call__(
         self,
@@ -82,13 +105,15 @@ class Gate:
         program: str | None = None,
         task: Path | None = None,
         workers: int = 0,
-        modules: tuple[str, ...] = ("evals",),
+        modules: tuple[str, ...] = (),
         marked: str | None = "release",
     ) -> Run:
-        """Run pytest on ``modules`` with the program that has ``fault``, or with no program for ``fault=''``."""
-        # One word each: pytest would take a second word for a path to collect until it knows the option.
-        command = [*modules, f"--task={task or self.task}", f"--store={self.store}", *QUIET]
-        command += [f"--report-dir={self.reports}", *(["-m", marked] if marked else [])]
+        """Run pytest with the program that has ``fault``, or with no program for ``fault=''``.
+
+        ``modules``: what is named on the command line; nothing is all: the shipped suite and what lies here.
+        """
+        command = [*modules, f"--store={self.store}", *QUIET, *(["-m", marked] if marked else [])]
+        command += [f"--task={task}"] if task else []
         if fault:
             command += [f"--program={program or answers(fault)}"]
             command += [f"--base-program={answers(base)}"] if base else []
@@ -163,9 +188,9 @@ def _pytest(arguments: list[str], folder: Path, output: Path) -> None:
     os.environ.update(clean_environment())
     for name in set(os.environ) - set(clean_environment()):
         del os.environ[name]
-    os.chdir(REPOSITORY)
-    sys.path.insert(0, str(folder))
-    sys.exit(int(pytest.main(arguments)))
+    os.chdir(folder)
+    sys.path[:0] = [str(folder), str(PACKAGE)]
+    sys.exit(int(pytest.main([*PLUGIN, *arguments])))
 
 
 def clean_environment() -> dict[str, str]:
@@ -175,14 +200,14 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("PYTEST_", "SEATRIAL_")) and name not in CHANGES_OUTPUT
     }
-    return {**kept, "COLUMNS": "100"}
+    return {**kept, "COLUMNS": "100", "PYTHONPATH": str(PACKAGE)}
 
 
 def command_line(arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Runs ``python -m pytest`` from the repository's root; gives its exit status and output."""
+    """Runs ``python -m pytest`` in ``folder``; gives its exit status and output."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments],
-        cwd=REPOSITORY,
+        [sys.executable, "-m", "pytest", *PLUGIN, *arguments],
+        cwd=folder,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -211,7 +236,7 @@ def own_store(gate: Gate) -> Path:
 def perfect(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """``python -m pytest -m release`` on a perfect program, with an empty store; read it, change nothing."""
     folder = tmp_path_factory.mktemp("perfect")
-    return Gate(folder, folder / "store", command_line)(modules=())
+    return Gate(folder, folder / "store", command_line)()
 
 
 @pytest.fixture(scope="session")

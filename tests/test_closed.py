@@ -17,7 +17,7 @@ import pytest
 from seatrial.evals.core import PARTS as CORE
 from seatrial.fixtures import PARTS
 
-from tests.conftest import REPOSITORY, Gate, answers, clean_environment
+from tests.conftest import PLUGIN, Gate, answers, clean_environment
 
 SHIPPED, FAILED, USAGE, INCOMPLETE = 0, 1, 4, 10
 OWN = """
@@ -34,36 +34,38 @@ def mine(status, required=True):
 
 @pytest.mark.release
 @pytest.mark.verdict("MINE"{how})
-def test_licence(record_verdict):
+def test_licence(seatrial_record_verdict):
     {body}
 """
-JUDGED = "verdict = record_verdict(mine({status!r}))\n    assert verdict.acceptable, verdict.explain()"
+JUDGED = (
+    "verdict = seatrial_record_verdict(mine({status!r}))\n    assert verdict.acceptable, verdict.explain()"
+)
 
 
-def own(gate: Gate, body: str, how: str = "") -> str:
-    return str(gate.write("test_licence.py", OWN.format(body=body, how=how)))
+def own(gate: Gate, body: str, how: str = "") -> None:
+    """A test module in the user's repository, which pytest collects by itself."""
+    gate.write("test_licence.py", OWN.format(body=body, how=how))
 
 
 # --- the gate's parts ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ["seatrial.fixtures.options", *PARTS])
 @pytest.mark.parametrize("where", ["the command", "PYTEST_ADDOPTS"])
 def test_no_part_of_the_gate_can_be_switched_off(gate, part, where):
     option = ["-p", f"no:{part}"]
-    command = [sys.executable, "-m", "pytest", "evals", "-m", "release", f"--task={gate.task}"]
-    command += [f"--store={gate.store}", f"--report-dir={gate.reports}", f"--program={answers('none')}"]
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "-m", "release"]
+    command += [f"--store={gate.store}", f"--program={answers('none')}"]
     environment = clean_environment()
     if where == "PYTEST_ADDOPTS":
         environment["PYTEST_ADDOPTS"] = " ".join(option)
     else:
         command += option
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=gate.folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode not in (SHIPPED, 5)
     assert "SHIP" not in done.stdout + done.stderr
-    if part != "seatrial.fixtures.options":  # without it pytest does not even know the options
-        assert done.returncode == USAGE
-        assert f"-p no:{part}: Seatrial's parts cannot be switched off one by one" in done.stderr
+    assert done.returncode == USAGE
+    assert f"-p no:{part}: Seatrial's parts cannot be switched off one by one" in done.stderr
 
 
 @pytest.mark.parametrize("plugin", ["terminal", "junitxml", "cacheprovider", "xdist"])
@@ -79,27 +81,28 @@ def test_the_gate_itself_has_no_name_to_switch_it_off_by(gate):
     assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
 
 
-def test_without_the_conftest_nothing_ships(gate):
+def test_without_the_plugin_nothing_ships(gate):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "evals", "-m", "release", "--noconftest", "-p", "no:cacheprovider"],
-        cwd=REPOSITORY,
+        [sys.executable, "-m", "pytest", "-p", "no:seatrial", "-m", "release", "-p", "no:cacheprovider"],
+        cwd=gate.folder,
         env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode not in (0, 5)
+    assert done.returncode == 5
+    assert "SHIP" not in done.stdout + done.stderr
 
 
 def test_a_report_that_does_not_say_what_the_gate_says_takes_the_ship_back(gate):
     gate.write(
         "user_plugin.py",
-        "import evals.report\n"
+        "import seatrial.evals.report\n"
         "def write(results, folder):\n"
         '    (folder / \'results.json\').write_text(\'{"gate": {"spoken": "SHIP"}}\')\n'
         "    (folder / 'report.html').write_text('')\n"
-        "evals.report.write_report = write\n",
+        "seatrial.evals.report.write_report = write\n",
     )
     run = gate("-p", "user_plugin")
     assert (run.status, run.results) == (INCOMPLETE, {})
@@ -108,7 +111,8 @@ def test_a_report_that_does_not_say_what_the_gate_says_takes_the_ship_back(gate)
 
 # --- criteria of one's own -------------------------------------------------------------------------------
 def test_an_own_criterion_that_passes_stands_beside_the_others(gate):
-    run = gate(own(gate, JUDGED.format(status="PASS")))
+    own(gate, JUDGED.format(status="PASS"))
+    run = gate()
     assert (run.status, run.decision) == (SHIPPED, "SHIP")
     assert (run.verdicts["MINE"]["status"], run.verdicts["MINE"]["required"]) == ("PASS", True)
     run.lines.fnmatch_lines(["*PASS  MINE: *"])
@@ -117,7 +121,8 @@ def test_an_own_criterion_that_passes_stands_beside_the_others(gate):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_own_criterion_that_is_skipped_is_incomplete(gate, workers):
-    run = gate(own(gate, "pytest.skip('no licence server')"), workers=workers)
+    own(gate, "pytest.skip('no licence server')")
+    run = gate(workers=workers)
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.reasons == ["MINE NOT EVALUATED: skipped: no licence server"]
     assert run.verdicts["MINE"]["status"] == "NOT EVALUATED"
@@ -126,51 +131,50 @@ def test_an_own_criterion_that_is_skipped_is_incomplete(gate, workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_own_criterion_that_is_deselected_is_incomplete(gate, workers):
-    run = gate(
-        own(gate, JUDGED.format(status="PASS")),
-        "--deselect",
-        "test_licence",
-        "-k",
-        "not licence",
-        workers=workers,
-    )
+    own(gate, JUDGED.format(status="PASS"))
+    run = gate("--deselect", "test_licence", "-k", "not licence", workers=workers)
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert [reason.partition(":")[0] for reason in run.reasons] == ["MINE NOT EVALUATED"]
 
 
 def test_an_own_criterion_whose_test_says_nothing_is_incomplete(gate):
-    run = gate(own(gate, "pass"))
+    own(gate, "pass")
+    run = gate()
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.reasons == ["MINE NOT EVALUATED: its test recorded no verdict, or did not run"]
 
 
 def test_an_own_criterion_that_fails_is_explained_by_its_verdict(gate):
-    run = gate(own(gate, JUDGED.format(status="FAIL")))
+    own(gate, JUDGED.format(status="FAIL"))
+    run = gate()
     assert (run.status, run.reasons) == (FAILED, ["MINE FAIL"])
     assert run.with_status("FAIL") == {"MINE"}
 
 
 def test_an_own_criterion_that_fails_without_asserting_does_not_ship(gate):
-    run = gate(own(gate, "record_verdict(mine('FAIL'))"))
+    own(gate, "seatrial_record_verdict(mine('FAIL'))")
+    run = gate()
     assert (run.status, run.reasons) == (FAILED, ["MINE FAIL"])
 
 
 def test_an_own_criterion_whose_test_breaks_is_a_failure_with_its_words(gate):
-    run = gate(own(gate, "assert 'licence' == 'there'"))
+    own(gate, "assert 'licence' == 'there'")
+    run = gate()
     assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
     assert any("test_licence" in reason and "assert 'licence' == 'there'" in reason for reason in run.reasons)
 
 
 def test_an_own_criterion_may_be_optional(gate):
-    run = gate(own(gate, "record_verdict(mine('FAIL', required=False))", how=", required=False"))
+    own(gate, "seatrial_record_verdict(mine('FAIL', required=False))", how=", required=False")
+    run = gate()
     assert (run.status, run.decision) == (SHIPPED, "SHIP")
     assert (run.verdicts["MINE"]["status"], run.verdicts["MINE"]["required"]) == ("FAIL", False)
 
 
 @pytest.mark.parametrize("how", ["", ", reqired=False"], ids=["two names", "misspelt"])
 def test_a_marker_that_is_wrong_is_one_error(gate, how):
-    module = own(gate, "pass", how=how or ', "YOURS"')
-    run = gate(module)
+    own(gate, "pass", how=how or ', "YOURS"')
+    run = gate()
     assert run.status == USAGE
     assert "the marker 'verdict' names one criterion" in run.output
 
@@ -262,8 +266,8 @@ def test_a_program_s_training_data_are_searched_where_they_are_named(gate):
     ("arguments", "fault", "says"),
     [
         (["--train=nowhere.jsonl"], "none", "*nowhere.jsonl: this file does not exist"),
-        (["--train=README.md"], "none", "*README.md:1: not valid JSON*"),
-        (["--train=README.md"], "", "--train: needs --gguf=FILE or --program=COMMAND*"),
+        (["--train=miniature/task.toml"], "none", "*task.toml:1: not valid JSON*"),
+        (["--train=miniature/task.toml"], "", "--train: needs --gguf=FILE or --program=COMMAND*"),
     ],
     ids=["missing", "no rows", "trained here"],
 )
@@ -420,12 +424,12 @@ def test_the_gate_section_fits_100_columns(gate):
 
 # --- paths -----------------------------------------------------------------------------------------------
 def test_a_task_is_named_from_where_the_user_stands(gate, tmp_path):
-    below = tmp_path / "below"
+    below = gate.folder / "below"
     below.mkdir()
     shutil.copytree(gate.task, below / "lamp")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", REPOSITORY / "pyproject.toml", "--rootdir", REPOSITORY]
-        + [REPOSITORY / "evals", "--task=lamp", "--collect-only", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", *PLUGIN, "--task=lamp", "--collect-only", "-m", "release"]
+        + ["-q", "-p", "no:cacheprovider"],
         cwd=below,
         env=clean_environment(),
         capture_output=True,

@@ -267,7 +267,9 @@ def test_writing_restores_the_files_and_prints_the_counts(
 
 def test_needs_neither_pytest_nor_torch() -> None:
     heavy = "{'pytest', 'torch', 'transformers', 'pydantic'}"
-    done = run_factory("-c", f"import sys, training.factory.__main__; print({heavy} & set(sys.modules))")
+    done = run_factory(
+        "-c", f"import sys, seatrial.training.factory.__main__; print({heavy} & set(sys.modules))"
+    )
     assert done.stdout.strip() == "set()", done.stderr
 
 

@@ -133,7 +133,7 @@ def shapes(store, tmp_path_factory):
 def gate(task: Path, folder: Path, *options: str) -> tuple[int, dict, str]:
     """One run of the gate: exit status, verdicts by criterion, output."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "evals", "-m", "release", "-p", "no:cacheprovider"]
+        [sys.executable, "-m", "pytest", "-m", "release", "-p", "no:cacheprovider"]
         + [
             f"--task={task}",
             f"--train={task / 'train.jsonl'}",

@@ -86,7 +86,7 @@ def test_latest_leads_to_the_newest_report(gate):
 
 def test_the_results_say_what_was_run(perfect):
     run = perfect.results["run"]
-    assert run["command"].startswith("pytest --task=")
+    assert run["command"].startswith("pytest -p seatrial --store=")
     assert (perfect.results["gate"]["exit_status"], run["id"]) == (0, perfect.folder.name)
     assert perfect.results["hard_cases"] == {"total": 0, "passed": 0, "missed": [], "not_evaluated": []}
 
@@ -132,7 +132,7 @@ def test_a_program_without_answers_is_one_error_and_incomplete(gate, fault, erro
 
 # --- fails closed --------------------------------------------------------------------------------------
 def test_a_deselected_criterion_is_incomplete(gate):
-    run = gate("--deselect", "evals/test_sc1_domain.py::test_criterion[SC-1]")
+    run = gate("--deselect", "seatrial/evals/test_sc1_domain.py::test_criterion[SC-1]")
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.with_status("NOT EVALUATED") == {"SC-1", "SC-3.perplexity"}
     assert len(run.reasons) == 1
@@ -186,15 +186,15 @@ def test_an_error_after_a_verdict_stops_the_release(gate):
 
 
 def test_a_later_pass_does_not_hide_an_earlier_fail(gate):
-    extra = gate.write(
+    gate.write(
         "test_extra.py",
         "import dataclasses, pytest\n"
-        "from evals import criteria\n"
+        "from seatrial.evals import criteria\n"
         "pytestmark = [pytest.mark.release, pytest.mark.criteria('EOS')]\n\n"
-        "def test_kinder(criterion, evidence, record_verdict):\n"
-        "    record_verdict(dataclasses.replace(criteria.judge(criterion, evidence), status='PASS'))\n",
+        "def test_kinder(criterion, seatrial_evidence, seatrial_record_verdict):\n"
+        "    seatrial_record_verdict(dataclasses.replace(criteria.judge(criterion, seatrial_evidence), status='PASS'))\n",
     )
-    run = gate(extra, fault="never-stops")
+    run = gate(fault="never-stops")
     assert "1 failed" in run.output
     assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
     assert "EOS.stopped" in " ".join(run.reasons)
@@ -244,13 +244,13 @@ def test_a_criterion_that_is_not_required_fails_as_missed_and_ships(gate):
 
 
 def test_a_report_that_cannot_be_written_is_no_ship(gate):
-    extra = gate.write(
+    gate.write(
         "test_extra.py",
-        "import pytest\nfrom fixtures.report import FOLDER\n\n"
+        "import pytest\nfrom seatrial.fixtures.report import FOLDER\n\n"
         "@pytest.mark.release\ndef test_in_the_way(pytestconfig):\n"
         "    (pytestconfig.stash[FOLDER] / 'report.html').mkdir()\n",
     )
-    run = gate(extra)
+    run = gate()
     assert (run.status, run.results) == (INCOMPLETE, {})
     run.lines.fnmatch_lines(
         ["against shipping: the report could not be written*", "DO NOT SHIP (exit status 10)"]
@@ -278,14 +278,15 @@ def test_hard_cases_that_are_right_and_tests_that_pass_ship(gate):
     gate.add_case("regressions", "seen-1", "darken the hall", "off")
     gate.add_case("domain", "domain-off-5", "the lamp off at once", "off", "critical")
     source = "import pytest\n\n@pytest.mark.release\ndef test_licence():\n    pass\n"
-    run = gate(gate.write("test_extra.py", source))
+    gate.write("test_extra.py", source)
+    run = gate()
     assert (run.status, run.decision) == (SHIPPED, "SHIP")
     assert (run.results["hard_cases"]["total"], run.results["hard_cases"]["passed"]) == (2, 2)
 
 
 def test_a_deselected_hard_case_is_incomplete(gate):
     gate.add_case("regressions", "seen-1", "darken the hall", "off")
-    run = gate("--deselect", "evals/test_regressions.py")
+    run = gate("--deselect", "seatrial/evals/test_regressions.py")
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.results["hard_cases"]["not_evaluated"] == ["seen-1"]
     assert against(run, "seen-1").startswith("hard case seen-1 NOT EVALUATED")
@@ -294,7 +295,8 @@ def test_a_deselected_hard_case_is_incomplete(gate):
 # --- tests of the user's own, and runs that stop early ---------------------------------------------------
 def test_a_failing_release_test_of_the_users_own_stops_the_release(gate):
     source = "import pytest\n\n@pytest.mark.release\ndef test_licence():\n    assert 'licence' == 'there'\n"
-    run = gate(gate.write("test_extra.py", source))
+    gate.write("test_extra.py", source)
+    run = gate()
     assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
     assert len(run.reasons) == 1
     assert "test_licence" in run.reasons[0]
@@ -302,10 +304,10 @@ def test_a_failing_release_test_of_the_users_own_stops_the_release(gate):
 
 
 def test_a_module_that_cannot_be_imported_does_not_ship(gate):
-    extra = gate.write("test_extra.py", "import a_package_that_nobody_has\n")
-    run = gate(extra)
+    gate.write("test_extra.py", "import a_package_that_nobody_has\n")
+    run = gate()
     assert (run.status, run.decision) == (INTERRUPTED, "DO NOT SHIP")
-    run = gate(extra, "--continue-on-collection-errors")
+    run = gate("--continue-on-collection-errors")
     assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
     assert run.with_status("PASS") == ALL - {"SC-3.perplexity"}
 
@@ -319,10 +321,12 @@ def test_a_run_that_stops_at_the_first_failure_does_not_ship(gate, stop):
 
 def test_an_interrupted_run_keeps_its_exit_status_and_does_not_ship(gate):
     source = "import pytest\n\n@pytest.mark.release\ndef test_control_c():\n    raise KeyboardInterrupt\n"
-    run = gate(gate.write("test_extra.py", source))
+    gate.write("test_extra.py", source)
+    run = gate()
     assert (run.status, run.decision) == (INTERRUPTED, "DO NOT SHIP")
     assert run.with_status("FAIL") == set()
-    assert run.reasons == ["the run was stopped (pytest exit status 2)"]
+    assert run.reasons[0] == "the run was stopped (pytest exit status 2)"
+    assert all("did not run" in reason for reason in run.reasons[1:])  # the shipped tests come last
 
 
 # --- where a gate decides ------------------------------------------------------------------------------
@@ -330,9 +334,22 @@ def no_gate(run: Run, gate: Gate) -> bool:
     return "seatrial gate" not in run.output and "SHIP" not in run.output and not gate.reports.exists()
 
 
-def test_without_the_marker_pytest_behaves_as_usual(gate):
+def test_without_the_marker_pytest_runs_unit_tests_alone(gate):
+    gate.write(
+        "test_own.py",
+        "import pytest\n\ndef test_unit():\n    pass\n\n"
+        "@pytest.mark.release\ndef test_licence():\n    assert False, 'takes a model'\n",
+    )
     run = gate(marked=None, fault="curt")
+    assert run.status == 0
+    assert "1 passed, 1 deselected" in run.output
+    assert no_gate(run, gate)
+
+
+def test_tests_that_are_named_are_run_without_a_verdict(gate):
+    run = gate(marked=None, fault="curt", modules=("seatrial/evals/test_sc2_response.py",))
     assert run.status == FAILED
+    assert "SC-2 FAIL" in run.output
     assert no_gate(run, gate)
 
 
@@ -380,8 +397,7 @@ def test_running_nothing_of_what_was_selected_is_incomplete(gate):
 
 
 def test_an_unwritable_report_folder_is_refused_before_anything_runs(gate, own_store):
-    gate.reports = gate.write("a_file", "") / "reports"
-    run = gate()
+    run = gate(f"--report-dir={gate.write('a_file', '')}/reports")
     assert run.status == USAGE
     assert "the report cannot be written" in run.output
     assert "--report-dir" in run.output

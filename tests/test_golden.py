@@ -22,6 +22,7 @@ TRAINING_FILE = REPOSITORY / "training" / "data" / "task_api" / "train.jsonl"
 CASE_FILES = sorted((TASK / "cases").glob("*.jsonl"))
 FIELDS = ["id", "prompt", "expect", "reference", "tags"]
 OPTIONAL_FIELDS = {"reference"}
+REGRESSION_FIELDS = ["note", "history"]
 OPERATIONS = ["create", "list", "update", "complete", "delete"]
 NEAR_DUPLICATE = 0.85  # ROUGE-L F1 over words
 SHORTEST_COMPARED = 3  # words; below it one shared word decides, so only an equal prompt counts
@@ -45,6 +46,11 @@ def cases(name: str) -> list[dict]:
 
 def all_cases() -> list[dict]:
     return [row for path in CASE_FILES for row in read_rows(path)]
+
+
+def asked(row: dict) -> str:
+    """What the person says last."""
+    return row["messages"][-1]["content"] if "messages" in row else row["prompt"]
 
 
 def errors_of(answer: object) -> list[str]:
@@ -85,7 +91,7 @@ def leaks(golden: list[dict], trained: list[str]) -> list[tuple[str, str, float]
     trained_words = [(prompt, words(prompt)) for prompt in dict.fromkeys(trained)]
     found = []
     for row in golden:
-        mine = words(row["prompt"])
+        mine = words(asked(row))
         if not mine:  # the empty prompts among the edge cases
             continue
         for prompt, theirs in trained_words:
@@ -98,7 +104,7 @@ def leaks(golden: list[dict], trained: list[str]) -> list[tuple[str, str, float]
             shared = (Counter(mine) & Counter(theirs)).total()
             if 2 * shared / (len(mine) + len(theirs)) < NEAR_DUPLICATE:
                 continue
-            score = scorer.score(row["prompt"], prompt)["rougeL"].fmeasure
+            score = scorer.score(asked(row), prompt)["rougeL"].fmeasure
             if score >= NEAR_DUPLICATE:
                 found.append((row["id"], prompt, score))
     return found
@@ -124,12 +130,15 @@ def test_each_line_is_one_object_written_in_the_one_way(path):
 
 @pytest.mark.parametrize("row", all_cases(), ids=lambda row: row["id"])
 def test_case_has_the_fields_of_a_case_in_their_order(row):
+    regression = row in cases("regressions")
     in_order = [field for field in FIELDS if field in row or field not in OPTIONAL_FIELDS]
+    if regression and "messages" in row:
+        in_order[1] = "messages"
 
     # A regression says more about where it comes from; what it says comes after the tags.
-    assert list(row)[: len(in_order)] == in_order
-    assert len(row) == len(in_order) or row in cases("regressions")
-    assert isinstance(row["prompt"], str)
+    more = [field for field in REGRESSION_FIELDS if field in row] if regression else []
+    assert list(row) == in_order + more
+    assert isinstance(asked(row), str)
     assert isinstance(row["expect"], dict)
     assert row["tags"] and all(isinstance(tag, str) for tag in row["tags"])
 
@@ -144,7 +153,7 @@ def test_ids_are_unique_over_all_files_and_fit_for_a_test_id():
 def test_no_prompt_is_asked_twice():
     # A regression may ask again what a case asks: the failure that was seen is what is new.
     first_asked = [row for row in all_cases() if row not in cases("regressions")]
-    prompts = Counter(" ".join(words(row["prompt"])) for row in first_asked)
+    prompts = Counter(" ".join(words(asked(row))) for row in first_asked)
     prompts.pop("", None)
 
     assert [prompt for prompt, count in prompts.items() if count > 1] == []
@@ -249,7 +258,7 @@ def test_expected_names_and_dates_are_copied_from_the_prompt(row):
         value for name, value in row["expect"]["arguments"].items() if name not in ("priority", "status")
     ]
 
-    assert [value for value in copied if value not in row["prompt"]] == []
+    assert [value for value in copied if value not in asked(row)] == []
 
 
 # ---------------------------------------------------------------- reference answers

@@ -220,7 +220,7 @@ def test_a_given_modelfile_is_judged_with_the_file_alone(gate, tmp_path, name):
         *(f"--gguf={file}", f"--modelfile={path}", "-k", "modelfile"),
         fault="",
         task=GOLDEN,
-        modules=("evals/test_sc4_export.py",),
+        modules=("seatrial/evals/test_sc4_export.py",),
     )
     verdict = run.verdicts["SC-4.modelfile"]
     assert verdict["status"] == status, run.output

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY, Gate
+from tests.conftest import MINIATURE, PACKAGE, PLUGIN, QUIET, Gate
 
 HELP = {
     "--task=DIR": "task to judge: a folder with a task.toml",
@@ -47,16 +47,17 @@ sys.exit(status)
 
 
 @pytest.fixture
-def from_elsewhere(pytester, monkeypatch):
-    """Run a command with the repository's configuration from a folder that is not the repository."""
+def in_repository(pytester, monkeypatch):
+    """Run a command in a repository that has a task."""
     monkeypatch.setenv("COLUMNS", "250")
-    here = ("-c", REPOSITORY / "pyproject.toml", "--rootdir", REPOSITORY, REPOSITORY / "evals")
-    return lambda *python, options: pytester.run(sys.executable, *python, *here, *options)
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE))
+    pytester.makepyprojecttoml(f'[tool.pytest.ini_options]\nseatrial_task = "{MINIATURE}"\n')
+    return lambda *python, options: pytester.run(sys.executable, *python, *PLUGIN, *options)
 
 
 # --- what the command line says of itself --------------------------------------------------------------
-def test_help_explains_every_option(from_elsewhere):
-    result = from_elsewhere("-m", "pytest", options=["--help"])
+def test_help_explains_every_option(in_repository):
+    result = in_repository("-m", "pytest", options=["--help"])
     text = result.stdout.str()
     own = text[text.index("seatrial: a ship gate") : text.index("[pytest] configuration options")]
     words = " ".join(own.split())
@@ -65,16 +66,18 @@ def test_help_explains_every_option(from_elsewhere):
     assert own.count("\n  --") == len(HELP), "an option is missing in this test"
 
 
-def test_markers_are_explained(from_elsewhere):
-    result = from_elsewhere("-m", "pytest", options=["--markers"])
+def test_markers_are_explained(in_repository):
+    result = in_repository("-m", "pytest", options=["--markers"])
     for marker, meaning in MARKERS.items():
         result.stdout.fnmatch_lines([f"@pytest.mark.{marker.replace('*', '[*]')}: {meaning}*"])
 
 
-def test_collection_is_light(from_elsewhere):
-    result = from_elsewhere("-c", COLLECT, options=["--collect-only", "-q", "-p", "no:hypothesispytest"])
+def test_collection_is_light(in_repository):
+    result = in_repository("-c", COLLECT, options=["--collect-only", "-q", "-m", "release", *QUIET])
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["evals/test_sc1_domain.py::test_criterion[[]SC-1[]]", "*tests collected*"])
+    result.stdout.fnmatch_lines(
+        ["seatrial/evals/test_sc1_domain.py::test_criterion[[]SC-1[]]", "*tests collected*"]
+    )
     assert result.stdout.lines[-2] == "loaded:"
     assert float(result.stdout.lines[-1].partition(" ")[2]) < 10, "seconds of CPU time; about one is usual"
 
@@ -139,7 +142,7 @@ def test_recipe_may_be_a_toml_file_and_its_mistakes_are_explained(gate):
 def test_the_data_checks_need_no_model_and_build_nothing(gate, own_store):
     run = gate(marked="data", fault="")
     assert run.status == 0
-    run.lines.fnmatch_lines(["evals/test_data.py .*", "*1 passed*deselected*"])
+    run.lines.fnmatch_lines(["seatrial/evals/test_data.py .*", "*1 passed*deselected*"])
     assert not own_store.exists()
     assert not gate.reports.exists()
 
@@ -178,10 +181,6 @@ def refused(gate: Gate, *arguments: str, says: str, **how: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (
-            ["--task=", "-o", "seatrial_task="],
-            "-m release needs a task: --task?DIR, a folder with a task.toml",
-        ),
         (["--task=/nowhere"], "/nowhere/task.toml: no task here"),
         (["--require=SC-3.operation"], "--require: there is no criterion 'SC-3.operation'"),
         (["--recipe=big"], "--recipe: there is no recipe 'big'"),
@@ -195,9 +194,9 @@ def refused(gate: Gate, *arguments: str, says: str, **how: object) -> None:
         (["--program=python 'unbalanced"], "--program: *cannot be run: No closing quotation"),
         (["--hf-model=."], "--hf-model=.: holds no config.json"),
         (["--gguf=nowhere.gguf"], "--gguf=nowhere.gguf: does not exist"),
-        (["--gguf=README.md"], "--gguf and --program: judge either a file or a program"),
+        (["--gguf=miniature/task.toml"], "--gguf and --program: judge either a file or a program"),
         (["--adapter=."], "--adapter=.: holds no adapter_config.json"),
-        (["--modelfile=README.md"], "--modelfile: needs --gguf=FILE, the file to judge"),
+        (["--modelfile=miniature/task.toml"], "--modelfile: needs --gguf=FILE, the file to judge"),
         (["--base-program=no-such-program"], "--base-program: *'no-such-program'*no such command"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

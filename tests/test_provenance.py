@@ -143,7 +143,7 @@ def test_every_step_that_judges_says_what_decides_it():
 def test_a_comment_or_the_layout_of_code_changes_no_key(monkeypatch, tmp_path):
     (tmp_path / "evals").mkdir()
     module = tmp_path / "evals" / "judge.py"
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "ROOMS", {"seatrial.evals": tmp_path / "evals"})
     digests = []
     for text in ("x = [1, 2]\n", "# why\nx = [\n  1,\n  2,\n]\n", "x = [1, 3]\n"):
         module.write_text(text, encoding="utf-8")

@@ -26,18 +26,18 @@ def two_missed(tmp_path_factory: pytest.TempPathFactory, store, forked) -> Run:
             ),
             encoding="utf-8",
         )
-    return gate("-v", modules=("evals/test_sc1_domain.py",), marked=None)
+    return gate("-v", modules=("seatrial/evals/test_sc1_domain.py",), marked=None)
 
 
 def test_a_missed_case_is_an_m(wrong):
-    wrong.lines.fnmatch_lines(["evals/test_sc1_domain.py mmmmmmmm..F *"])
+    wrong.lines.fnmatch_lines(["seatrial/evals/test_sc1_domain.py mmmmmmmm..F *"])
 
 
 def test_a_missed_case_is_called_missed_when_verbose(two_missed):
     two_missed.lines.fnmatch_lines(
         [
-            "evals/test_sc1_domain.py::test_case[[]SC-1-domain-on-2[]] PASSED *",
-            "evals/test_sc1_domain.py::test_case[[]SC-1-domain-off-2[]] MISSED *",  # on-1 may hold progress lines
+            "seatrial/evals/test_sc1_domain.py::test_case[[]SC-1-domain-on-2[]] PASSED *",
+            "seatrial/evals/test_sc1_domain.py::test_case[[]SC-1-domain-off-2[]] MISSED *",  # on-1 may hold progress lines
         ]
     )
 

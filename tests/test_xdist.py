@@ -88,13 +88,12 @@ def test_what_two_workers_built_is_called_built_now(pair):
 
 
 def test_a_killed_worker_does_not_ship(gate):
-    extra = gate.write(
+    gate.write(
         "test_extra.py",
         "import os, signal, pytest\n\n@pytest.mark.release\ndef test_out_of_memory():\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n",
     )
-    run = gate(extra, workers=2)
+    run = gate(workers=2)
     assert (run.status, run.decision) == (1, "DO NOT SHIP")
-    assert len(run.reasons) == 1
     assert "test_out_of_memory" in run.reasons[0]
     assert "crashed" in run.reasons[0]

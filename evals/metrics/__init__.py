@@ -7,7 +7,7 @@ what they need from the evidence themselves. The estimate turns scores into a va
 from __future__ import annotations
 
 from seatrial.evals.metrics.arguments import argument_accuracy
-from seatrial.evals.metrics.base import Metric, Score
+from seatrial.evals.metrics.base import Metric, Score, per_answer
 from seatrial.evals.metrics.contract import json_parse, schema_validity
 from seatrial.evals.metrics.export import (
     adapter_loads,
@@ -39,6 +39,7 @@ from seatrial.evals.metrics.perplexity import perplexity
 from seatrial.evals.metrics.rating import response_rating
 from seatrial.evals.metrics.similarity import reply_similarity
 from seatrial.evals.metrics.stopping import no_repetition, stopped
+from seatrial.training.errors import SeatrialError
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -74,4 +75,19 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-__all__ = ["METRICS", "Metric", "Score"]
+
+def register(metric: Metric) -> Metric:
+    """Add a metric of a repository's own, from its conftest.py; a criterion names it like any other.
+
+    Raises:
+        SeatrialError: there is a metric of that name, which criteria elsewhere rely on.
+    """
+    known = METRICS.setdefault(metric.name, metric)
+    if known is not metric:
+        raise SeatrialError(
+            f"there is a metric {metric.name!r} already", where="register", hint="give yours another name"
+        )
+    return metric
+
+
+__all__ = ["METRICS", "Metric", "Score", "per_answer", "register"]

@@ -16,7 +16,10 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 SCHEMA = HERE / "results.schema.json"
@@ -39,19 +42,9 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
 
 def render(results: Mapping[str, Any]) -> str:
     """The report as one HTML page that needs no other file."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
-    from seatrial.evals.report import plots, view, waterfall, wording
+    from seatrial.evals.report import plots, view, waterfall
 
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=wording.visible,
-    )
-    environment.filters.update(wording.FILTERS)
     page = view.page(results)
     drawings: dict[str, str | None] = {
         "loss": plots.loss_curve(results.get("adapter_history") or []),
@@ -60,7 +53,24 @@ def render(results: Mapping[str, Any]) -> str:
     }
     drawings |= {f"waterfall {chain.id}": waterfall.waterfall(chain) for chain in page["attributions"]}
     safe = {name: Markup(svg) if svg else None for name, svg in drawings.items()}
-    return environment.get_template("template.html").render(page, plots=safe)
+    return environment().get_template("template.html").render(page, plots=safe)
+
+
+def environment() -> Environment:
+    """Where the templates of pages are found, and how what they show is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from seatrial.evals.report import wording
+
+    made = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=wording.visible,
+    )
+    made.filters.update(wording.FILTERS)
+    return made
 
 
 def lines(results: Mapping[str, Any]) -> str:

@@ -64,6 +64,7 @@ def page(results: Json) -> dict[str, Any]:
         *(step.lost + step.won for chain in chains for step in chain.changed),
         compared["cases"],
         missed,
+        results.get("regressions") or [],
     ]
     return {
         **optional,
@@ -78,6 +79,7 @@ def page(results: Json) -> dict[str, Any]:
         "compared": compared,
         "attributions": chains,
         "missed": missed,
+        "regressions": sorted(results.get("regressions") or [], key=_held),
         "artifacts": artifacts,
         "dataset": next((a for step in ("dataset", "adapter") for a in artifacts if a["step"] == step), None),
         "trained": any(each["step"] == "adapter" for each in artifacts),
@@ -116,6 +118,12 @@ def headline(results: Json) -> dict[str, Any]:
         because = "The gate said SHIP, but its own results contradict it"
         return {"word": "DO NOT SHIP", "kind": "fail", "because": because, "doubts": doubts}
     return {"word": gate["spoken"], "kind": "ship", "because": because, "doubts": []}
+
+
+def _held(regression: Json) -> int:
+    """Those that were missed come first, then those that were not asked; else as they came."""
+    held = regression["held"]
+    return 2 if held else 1 if held is None else 0
 
 
 def _short_check(miss: Json) -> bool:

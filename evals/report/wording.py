@@ -99,6 +99,12 @@ def moment(stamp: str) -> str:
     return f"{found[1]} {found[2]}{' UTC' if found[3] else ''}" if found else stamp
 
 
+def model(name: str) -> str:
+    """A model as a row names it: of a file the first digits of its digest."""
+    digest = name.removeprefix("sha256:")
+    return digest[:12] if digest != name else name.removeprefix("program:")
+
+
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted name, text) pairs, in their own order."""
     if isinstance(value, Mapping):
@@ -115,5 +121,5 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 FILTERS = {
     function.__name__: function
-    for function in (clip, amount, tick, interval, duration, size, role, moment, flat)
+    for function in (clip, amount, tick, interval, duration, size, role, moment, model, flat)
 }

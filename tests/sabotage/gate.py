@@ -1,4 +1,4 @@
-"""Asks the gate about an artefact, as a user does: ``pytest evals -m release --gguf=FILE ...`` in a process."""
+"""Asks the gate about an artefact, as a user does: ``pytest -m release --gguf=FILE ...`` in a process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RED = ("FAIL", "NOT EVALUATED")
 
 def judge(artefact: Artefact, store: Path, reports: Path, *more: str) -> Run:
     """One run of the gate on ``artefact``; its report is read and stays in ``reports``."""
-    command = [sys.executable, "-m", "pytest", "evals", "-m", "release", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-m", "release", "-p", "no:cacheprovider"]
     command += [f"--task={artefact.task}", f"--store={store}", f"--report-dir={reports}"]
     command += [f"--gguf={artefact.gguf}", f"--modelfile={_modelfile_for(artefact, reports)}"]
     command += [f"--hf-model={artefact.hf_model}", f"--adapter={artefact.adapter}"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from seatrial.evals.fidelity.stages import STAGES, TRAINING
+from seatrial.evals.fidelity.stages import QUANTISATION, STAGES, TRAINING
 from seatrial.training.store import default_root
 
 from tests.conftest import Run
@@ -21,6 +21,7 @@ from tests.sabotage.workshop import Artefact, Good
 
 pytestmark = pytest.mark.sabotage
 CLEAN_RUNS = 10
+OF_ANSWERS = ("SC-1", "SC-2", "SC-3", "SCHEMA.", "EOS.", "LOSS.")  # criteria that judge what was answered
 CONTROLS = [fault for fault in FAULTS.values() if fault.control]
 
 
@@ -73,11 +74,16 @@ def test_what_a_fault_was_put_into_ships(fault: Fault, good: Good, out, evidence
 
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=lambda change: change.name)
 def test_a_harmless_change_is_not_refused(change: Harmless, good: Good, out, evidence, judged):
-    """What is not SHIP rests on criteria that say why they could not be evaluated."""
+    """What is not SHIP rests on criteria that say why they could not be evaluated, or on answers that really
+    changed by a coarser quantisation; then no other stage is blamed."""
     run = judged(f"harmless: {change.name}", "", change.make(good, _files(out)), evidence)
     red = {name: verdict for name, verdict in run.verdicts.items() if name in red_criteria(run)}
-    assert not [name for name, verdict in red.items() if verdict["status"] == "FAIL"], run.output
-    assert all(verdict["reason"] for verdict in red.values()), run.output
+    failed = {name for name, verdict in red.items() if verdict["status"] == "FAIL"}
+    if change.coarser:
+        assert {stage for name in failed for stage in red_criteria(run)[name]} <= {QUANTISATION}, run.output
+        failed = {name for name in failed if not name.startswith(OF_ANSWERS)}
+    assert not failed, run.output
+    assert all(verdict["reason"] for name, verdict in red.items() if verdict["status"] != "FAIL"), run.output
     assert run.decision == "SHIP" or red, run.output
 
 

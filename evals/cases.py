@@ -27,6 +27,7 @@ from seatrial.training.task import REGRESSIONS, Task
 FIELDS = {"id", "prompt", "messages", "expect", "reference", "tags", "note", "seen", "history"}
 EXPECTATIONS = {"operation", "arguments", "contains_any"}
 CRITICAL = "critical"
+SAMPLE = "sample"  # of the cases that a new task begins with; they prove nothing about it
 KEPT = "hard"  # the set of the task's own hard cases whose file another one stands in for: domain.hard
 
 
@@ -190,7 +191,7 @@ def _case(row: dict[str, Any], case_set: str, where: str, operations: tuple[str,
         raise SeatrialError(
             f"'expect.operation' is {expect['operation']!r}",
             where=where,
-            hint=f"the task's operations: {', '.join(operations)}",
+            hint=f"the task's operations: {', '.join(operations) or 'none ([contract] in task.toml)'}",
         )
     if "arguments" in expect and "operation" not in expect:
         raise SeatrialError(

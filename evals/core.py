@@ -9,9 +9,10 @@ criterion out, with a reason, and whoever reads the verdict reads the reasons wi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from seatrial.evals.cases import SAMPLE, Case
 from seatrial.evals.data import LEAKAGE
 from seatrial.training.configuration import line_of
 from seatrial.training.errors import SeatrialError, at
@@ -36,6 +37,13 @@ class Part:
     needs: tuple[tuple[str, ...], ...]
     of: str
     criterion: str
+    lacking: str = "no required criterion of this task covers it"
+
+    @property
+    def remedy(self) -> str:
+        """Why nothing covers this part, what would, and how it is waived."""
+        add = f": add one ({self.criterion})" if self.criterion else ""
+        return f'{self.lacking}{add}, or waive it: [waivers] {self.name} = "why"'
 
     def covered_by(self, criterion: Criterion) -> bool:
         return criterion.model == SHIPPED and any(criterion.metric in metrics for metrics in self.needs)
@@ -98,6 +106,14 @@ PARTS = (
         "prompt_parity, and kl_divergence, at_most = 0.03",
     ),
 )
+SAMPLES = Part(
+    name="samples",
+    title="The questions are this task's own",
+    why="Questions that 'seatrial new' wrote say nothing about the model that ships.",
+    needs=(),
+    of="answers",
+    criterion="",
+)
 DATA = "leakage"  # its verdict is there for every trained model: see evals/data.py
 
 
@@ -125,8 +141,10 @@ class Core:
         return any(waiver.name in (DATA, LEAKAGE) for waiver in self.waivers)
 
 
-def standard_core(task: Task, judged: str) -> Core:
+def standard_core(task: Task, judged: str, cases: Mapping[str, Sequence[Case]] | None = None) -> Core:
     """The core of ``task`` where a ``program``, a ``file``, or a file and its ``trained`` model is judged.
+
+    ``cases``: what is asked; among them must be none of the samples that a new task begins with.
 
     Raises:
         SeatrialError: a waiver of something that does not exist, with its line in task.toml.
@@ -156,7 +174,19 @@ def standard_core(task: Task, judged: str) -> Core:
             for criterion in covering
             if not criterion.required
         ]
+    if SAMPLES.name not in named and (samples := _samples(cases or {})):
+        missing.append(samples)
     return Core(tuple(missing), tuple(waivers), frozenset(optional))
+
+
+def _samples(cases: Mapping[str, Sequence[Case]]) -> Part | None:
+    """The part on samples, if there are any among the cases."""
+    asked = [case for group in cases.values() for case in group]
+    samples = [case for case in asked if SAMPLE in case.tags]
+    if not samples:
+        return None
+    count = f"{len(samples)} of {len(asked)} cases are samples, such as {samples[0].where}"
+    return replace(SAMPLES, lacking=f"{count}: put questions of your own there, without the tag {SAMPLE!r}")
 
 
 def _whole(part: Part, criteria: Sequence[Criterion]) -> bool:
@@ -167,12 +197,14 @@ def _whole(part: Part, criteria: Sequence[Criterion]) -> bool:
 
 def _concerns(name: str, judged: str) -> bool:
     """A program has no training data and no file: waiving what is not asked of it is no waiver."""
-    of = {part.name: part.of for part in PARTS}.get(name, "file" if name in (DATA, LEAKAGE) else "answers")
+    of = {part.name: part.of for part in (*PARTS, SAMPLES)}.get(
+        name, "file" if name in (DATA, LEAKAGE) else "answers"
+    )
     return judged != "program" or of == "answers"
 
 
 def _check_names(task: Task) -> None:
-    known = dict.fromkeys([*(part.name for part in PARTS), DATA, LEAKAGE], True)
+    known = dict.fromkeys([*(part.name for part in PARTS), SAMPLES.name, DATA, LEAKAGE], True)
     known |= {criterion.id: criterion.required for criterion in task.criteria}
     path = task.folder / "task.toml"
     for name in task.waivers:
@@ -180,7 +212,7 @@ def _check_names(task: Task) -> None:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             guess = f"did you mean {close[0]!r}? " if close else ""
-            parts = ", ".join([*(part.name for part in PARTS), DATA])
+            parts = ", ".join([*(part.name for part in PARTS), SAMPLES.name, DATA])
             raise SeatrialError(
                 f"[waivers] names {name!r}, which is neither a part of the standard core nor a criterion",
                 where=where,

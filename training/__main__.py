@@ -26,11 +26,12 @@ def main() -> int:
     options = parser.parse_args()
     try:
         task = load_task(options.task)
-        recipe = load_recipe(options.recipe or task.recipe, task.folder)
+        recipe = load_recipe(options.recipe or task.recipe_name, task.folder)
+        rows = task.train_file  # what is missing is told before anything is built
         require_training(task, recipe, options.store)
         store = Store(options.store, Lines())
         base = store.build(steps.import_base(recipe))
-        dataset = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
+        dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
         adapter = store.build(steps.train_adapter(recipe, base, dataset))
         merged = store.build(steps.merge(base, adapter))
         f16 = store.build(steps.convert(merged, store.build(steps.fetch_converter()), task.name))

@@ -31,31 +31,42 @@ class Contract(Config):
     """What every answer must look like."""
 
     schema_file: Path = Field(alias="schema")
-    operations: tuple[str, ...]
-    no_operation: str
+    """File with the JSON schema (draft 2020-12) that every answer fulfils."""
+    operations: tuple[str, ...] = ()
+    """The values that an answer's `operation` may have, and cases may expect."""
+    no_operation: str = ""
+    """What an answer that names no operation is taken for; empty: it is never right."""
 
 
 class Decoding(Config):
     """How answers are generated; greedy at temperature 0, the only one that repeats exactly."""
 
     temperature: Literal[0]
+    """Always 0: greedy decoding, the only one that repeats exactly."""
     max_tokens: PositiveInt
+    """Most tokens of an answer."""
     context: PositiveInt
+    """Tokens that question and answer may have together."""
 
 
 class Prompts(Config):
     """The system prompt that ships, and the file with a good prompt for the untuned base."""
 
     system: str
+    """The system prompt that the model ships with."""
     prompted_base: Path
+    """Text file with the best prompt for the untuned model, its fair rival."""
 
 
 class CaseSet(Config):
     """A JSONL file of cases. ``contract``: an answer to each must fulfil the output contract."""
 
     file: Path
+    """JSONL file of cases (docs/cases.md)."""
     contract: bool = True
+    """Whether answers to these cases must fulfil the contract."""
     why: str
+    """What these cases are for."""
 
 
 class Criterion(Config):
@@ -65,22 +76,39 @@ class Criterion(Config):
     """
 
     id: str
+    """Its name; what stands before the first dot is its group."""
     title: str
+    """What is required, in words."""
     metric: str
+    """What is measured: one of the metrics below."""
     cases: CaseSetNames = ()
+    """One case set or a list of them; metrics of files need none."""
     model: str = SHIPPED
+    """What is measured: shipped, base, prompted_base, adapter, merged, ollama, f16, q8_0 ..."""
     at_least: float | None = None
+    """Threshold of a metric of which more is better."""
     at_most: float | None = None
+    """Threshold of a metric of which less is better."""
     rule: Literal["point", "confident", "superior", "non_inferior", "within"] = "point"
+    """How it is decided: see Rules below."""
     against: str | None = None
+    """The model that it is compared with, for the last three rules."""
     margin: float = Field(default=0.0, ge=0)
+    """How much worse than `against` is allowed, in the metric's unit."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Confidence of the interval, and of the rules that have to be sure."""
     least_cases: PositiveInt | None = None
+    """With fewer cases it is not evaluated; by default metric and rule say how many."""
     required: bool = True
+    """Whether nothing ships without it."""
     why: str
+    """Why this threshold: it is printed when the criterion fails."""
     advice: str = ""
+    """What to do when it fails."""
     stage: str = ""
+    """Stage of the pipeline that it watches; a failure names it."""
     settings: Mapping[str, Any] = {}
+    """Settings of the metric."""
 
     @property
     def group(self) -> str:
@@ -128,13 +156,21 @@ class Loss(Config):
     """
 
     id: str
+    """Its name; the criteria are called ID.training, ID.merge, ..."""
     title: str
+    """What is compared, in words."""
     metric: str
+    """What is measured at every stage."""
     cases: CaseSetNames
+    """One case set or a list of them."""
     margin: float = Field(ge=0)
+    """How much worse than the stage before is allowed, in the metric's unit."""
     least_cases: PositiveInt | None = None
+    """With fewer cases it is not evaluated."""
     required: bool = True
+    """Whether nothing ships without it."""
     why: str
+    """Why this margin."""
 
     def criteria(self) -> list[Criterion]:
         """LOSS.operations → LOSS.operations.training, .merge, .conversion, ..."""
@@ -161,26 +197,43 @@ class Loss(Config):
 class Task(Config):
     """A task folder's ``task.toml``; ``folder`` is where it lies.
 
+    ``recipe`` and ``train`` say how a model is made, and are needed only where one is made.
     ``waivers``: by the name of a part of the standard core (``evals/core.py``) or the id of a criterion, why
     it is not required of this task. They stand beside every verdict.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Lower-case letters, digits, `-` and `_`; reports lie in a folder of this name."""
     title: str
+    """The name as people say it."""
     intent: str
+    """What the model is for."""
     non_goals: tuple[str, ...]
+    """What it need not be able to do."""
     constraints: tuple[str, ...] = ()
-    recipe: str
-    train: Path
+    """Further limits, for the report."""
+    recipe: str | None = None
+    """How a model is made: the name of a recipe; needed only where one is made."""
+    train: Path | None = None
+    """Training rows in ShareGPT form; needed only where a model is made."""
     ratings: Path = Path("ratings.csv")
+    """CSV file of ratings by people, if there is one."""
     require: tuple[str, ...] = ()
+    """Names of criteria that are required although they say `required = false`."""
     waivers: Mapping[str, str] = {}
+    """Why a part of the standard core, or a criterion, is not required, by its name."""
     contract: Contract
+    """What every answer must look like."""
     decoding: Decoding
+    """How answers are generated."""
     prompts: Prompts
+    """The prompts."""
     case_sets: Mapping[str, CaseSet]
+    """By name; every case of the set `regressions` is a hard requirement."""
     criteria: tuple[Criterion, ...]
+    """The requirements, one table each."""
     losses: tuple[Loss, ...] = ()
+    """Comparisons of each stage from base to runtime with the one before, one table each."""
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")
@@ -211,6 +264,29 @@ class Task(Config):
         if not any(criterion.required for criterion in self.criteria):
             raise ValueError("no criterion is required, so anything would ship")
         return self
+
+    @property
+    def train_file(self) -> Path:
+        """The training rows; raises :class:`SeatrialError` if the task names none."""
+        if self.train is None:
+            raise self.lacks("train", 'train = "train.jsonl", rows in ShareGPT form')
+        return self.path(self.train)
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe's name; raises :class:`SeatrialError` if the task names none."""
+        if self.recipe is None:
+            raise self.lacks("recipe", 'recipe = "NAME" or --recipe=NAME')
+        return self.recipe
+
+    def lacks(self, key: str, example: str) -> SeatrialError:
+        """What is said where a model would have to be made and the task does not say how."""
+        return SeatrialError(
+            f"this task has no {key!r}, so no model can be made from it",
+            where=self.folder / "task.toml",
+            hint="judge one that is there: --gguf=FILE or --program=COMMAND. To make one, the task needs "
+            f"{example}",
+        )
 
     def path(self, relative: Path) -> Path:
         """A path of this task's file, made absolute."""

@@ -1,0 +1,1 @@
+"""What somebody types who has just installed Seatrial: the command, its template, the pages, the CI jobs."""

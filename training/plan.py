@@ -46,7 +46,7 @@ def planned(task: Task, recipe: Recipe, root: Path) -> list[Planned]:
         made.append(Planned(name, title, extra, artifact))
         return artifact
 
-    rows = steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe)
+    rows = steps.prepare_dataset(task.train_file, task.prompts.system, recipe)
     base = look("base", "base weights", FIDELITY, steps.import_base(recipe))
     dataset = look("dataset", "training rows", "", rows)
     training = steps.train_adapter(recipe, base, dataset) if base and dataset else None

@@ -34,10 +34,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def good(tmp_path_factory: pytest.TempPathFactory) -> Good:
     """The example model from the user's store, built there if it is missing, and the task to judge it by."""
     task = load_task(TASK)
-    recipe = load_recipe(task.recipe, task.folder)
+    recipe = load_recipe(task.recipe_name, task.folder)
     store = Store(default_root())
     base = store.build(steps.import_base(recipe))
-    rows = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
+    rows = store.build(steps.prepare_dataset(task.train_file, task.prompts.system, recipe))
     adapter = store.build(steps.train_adapter(recipe, base, rows))
     merged = store.build(steps.merge(base, adapter))
     converter = store.build(steps.fetch_converter())

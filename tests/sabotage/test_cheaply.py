@@ -49,9 +49,9 @@ def small(tmp_path_factory) -> Good:
     out = task_folder / "recipes" / "tiny-llama"
     subprocess.run([sys.executable, str(MINIATURE / "make_base.py"), str(tokenizer), str(out)], check=True)
     task, store = load_task(task_folder), Store(folder / "store")
-    recipe = load_recipe(task.recipe, task.folder)
+    recipe = load_recipe(task.recipe_name, task.folder)
     base = store.build(steps.import_base(recipe))
-    rows = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
+    rows = store.build(steps.prepare_dataset(task.train_file, task.prompts.system, recipe))
     adapter = store.build(steps.train_adapter(recipe, base, rows))
     merged = store.build(steps.merge(base, adapter))
     converter = store.build(steps.fetch_converter())

@@ -29,6 +29,7 @@ class Part:
 
     ``of``: ``answers`` of whatever is judged, a ``file``, or a file with the ``trained`` model beside it.
     ``criterion``: metric and bound of a criterion that would cover it, for people to start from.
+    ``mend``: what to do where no criterion is missing.
     """
 
     name: str
@@ -38,12 +39,17 @@ class Part:
     of: str
     criterion: str
     lacking: str = "no required criterion of this task covers it"
+    mend: str = ""
 
     @property
     def remedy(self) -> str:
         """Why nothing covers this part, what would, and how it is waived."""
-        add = f": add one ({self.criterion})" if self.criterion else ""
-        return f'{self.lacking}{add}, or waive it: [waivers] {self.name} = "why"'
+        return f"{self.lacking}: {self.to_do}"
+
+    @property
+    def to_do(self) -> str:
+        """What would cover this part, and how it is waived."""
+        return f'{self.mend or f"add one ({self.criterion})"}, or waive it: [waivers] {self.name} = "why"'
 
     def covered_by(self, criterion: Criterion) -> bool:
         return criterion.model == SHIPPED and any(criterion.metric in metrics for metrics in self.needs)
@@ -186,7 +192,8 @@ def _samples(cases: Mapping[str, Sequence[Case]]) -> Part | None:
     if not samples:
         return None
     count = f"{len(samples)} of {len(asked)} cases are samples, such as {samples[0].where}"
-    return replace(SAMPLES, lacking=f"{count}: put questions of your own there, without the tag {SAMPLE!r}")
+    mend = f"put questions of your own there, without the tag {SAMPLE!r}"
+    return replace(SAMPLES, lacking=count, mend=mend)
 
 
 def _whole(part: Part, criteria: Sequence[Criterion]) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.evals.history import History, read_history
+from seatrial.evals.judged import judged_digest
 from seatrial.evals.models import Question
 from seatrial.training.dataset import read_jsonl
 from seatrial.training.errors import SeatrialError, at
@@ -65,7 +66,10 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseFile:
-    """A file whose cases were asked, for the record; ``own``: it is the one that the task names."""
+    """A file whose cases were asked, for the record; ``own``: it is the one that the task names.
+
+    ``judged_sha256``: of its rows without the histories of regressions (:func:`judged_digest`).
+    """
 
     case_set: str
     path: str
@@ -73,6 +77,7 @@ class CaseFile:
     bytes: int
     cases: int
     own: bool
+    judged_sha256: str
 
 
 def load_cases(path: Path, case_set: str, operations: tuple[str, ...], contract: bool = True) -> list[Case]:
@@ -160,7 +165,7 @@ def case_files(
         own = task.path(case_set.file)
         for path in dict.fromkeys([own, instead.get(name, own)]):
             digest, size = file_digest(path), path.stat().st_size
-            yield CaseFile(name, str(path), digest, size, asked[str(path)], path == own)
+            yield CaseFile(name, str(path), digest, size, asked[str(path)], path == own, judged_digest(path))
 
 
 def _same(case: Case, other: Case | None) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from seatrial.evals.judged import judged_digest
 from seatrial.evals.record import PAGE, Record, read_bytes, require_regular
 from seatrial.training.errors import SeatrialError
 
@@ -183,7 +184,20 @@ def _task(document: Mapping[str, Any], given: Path | None) -> Iterator[Check]:
         yield Check("task", FAILED, f"{path} has changed: SHA-256 {digest}; {judged} was judged by")
         return
     yield Check("task", HELD, f"{path} is the one that was judged by")
+    yield from _beside(document["task"].get("files", {}), folder)
     yield _case_files(document, folder, tomllib.loads(content.decode("utf-8")))
+
+
+def _beside(recorded: Mapping[str, str], folder: Path) -> Iterator[Check]:
+    """The files that task.toml names beside its cases: the contract's schema, the base's prompt."""
+    wrong = []
+    for name, digest in sorted(recorded.items()):
+        if not (folder / name).is_file():
+            wrong.append(f"{folder / name} is gone")
+        elif sha256(folder / name) != digest:
+            wrong.append(f"{folder / name} has changed")
+    if wrong:
+        yield Check("task files", FAILED, _some(wrong, "; "))
 
 
 def _task_folder(document: Mapping[str, Any], given: Path | None) -> Path | None:
@@ -208,15 +222,20 @@ def _case_files(document: Mapping[str, Any], folder: Path, task: Mapping[str, An
     named = {name: folder / case_set["file"] for name, case_set in task.get("case_sets", {}).items()}
     wrong = [f"{name} is not in the record" for name in named if name not in recorded]
     wrong += [f"{name} is not in task.toml" for name in recorded if name not in named]
+    histories = False
     for name in named.keys() & recorded.keys():
         path = named[name]
         if not path.is_file():
             wrong.append(f"{path} is gone")
         elif sha256(path) != recorded[name]["sha256"]:
-            wrong.append(f"{path} has changed")
+            if judged_digest(path) == recorded[name].get("judged_sha256"):
+                histories = True
+            else:
+                wrong.append(f"{path} has changed")
     if wrong:
         return Check("cases", FAILED, _some(sorted(wrong), "; "))
-    return Check("cases", HELD, f"the {len(named)} case files of the task are those that were asked")
+    but = "; histories of regressions apart" if histories else ""
+    return Check("cases", HELD, f"the {len(named)} case files of the task are those that were asked{but}")
 
 
 def _other_file(file: Mapping[str, Any]) -> Check:

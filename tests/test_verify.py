@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from seatrial.evals import record
+from seatrial.evals.judged import judged_digest
 
 from tests.verb import Document, Said, document, seatrial, write
 
@@ -219,6 +220,28 @@ def test_cases_of_another_file_are_told(release: Release) -> None:
     assert f"20 were asked of {locked}, which is not the task's own file" in said.out
     locked.write_text('{"id": "l-2"}\n', encoding="utf-8")
     assert release.verify().status == 1
+
+
+def test_the_history_of_a_regression_is_no_change_of_what_was_asked(release: Release) -> None:
+    path = release.task / "regressions.jsonl"
+    release.record(lambda made: made["case_files"][1].update(judged_sha256=judged_digest(path)))
+    path.write_text('{"history": {"green_since": "2026-11-20"}, "id": "r-1"}\n', encoding="utf-8")
+    said = release.verify()
+    assert (said.status, "histories of regressions apart" in said.out) == (0, True)
+    path.write_text('{"id": "r-1", "tags": ["critical"]}\n', encoding="utf-8")
+    assert release.verify().status == 1
+
+
+def test_a_contract_that_changed_is_another_task(release: Release) -> None:
+    schema = release.task / "contract.schema.json"
+    schema.write_text("{}", encoding="utf-8")
+    release.record(lambda made: made["task"].update(files={schema.name: sha256(schema)}))
+    assert release.verify().status == 0
+    schema.write_text('{"type": "object"}', encoding="utf-8")
+    said = release.verify()
+    assert (said.status, f"{schema} has changed" in said.out) == (1, True)
+    schema.unlink()
+    assert f"{schema} is gone" in release.verify().out
 
 
 def test_waivers_stand_beside_the_answer(release: Release) -> None:

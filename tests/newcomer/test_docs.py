@@ -19,7 +19,7 @@ from seatrial.evals.reference import page
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
-NOT_RUN = {"ci.md": 1, "first-gate.md": 1, "regressions.md": 1}
+NOT_RUN = {"ci.md": 1, "first-gate.md": 1}
 LONGEST = 150  # lines of a page
 BLOCK = re.compile(
     r"(?:<!-- not run here: (?P<why>[^>]+) -->\n)?^```(?P<kind>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",

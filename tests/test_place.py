@@ -32,7 +32,11 @@ def user(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+# Which files pytest itself reads in the version that is installed; pytest.toml came with pytest 9.
+BY_PYTEST = [name for name in WRITTEN if pytest.version_tuple >= (9,) or not name.endswith("pytest.toml")]
+
+
+@pytest.mark.parametrize("name", BY_PYTEST)
 def test_the_task_of_every_kind_of_configuration_is_found_from_below_as_by_pytest(user, name, pytester):
     (user / name).write_text(WRITTEN[name], encoding="utf-8")
     below = user / "sub" / "deep"

@@ -130,6 +130,25 @@ def test_criteria_of_ones_own_module_are_asked_when_it_is_named(with_task):
     assert "test_own.py::test_mine[LAMP] PASSED" in done.stdout, done.stdout
 
 
+def test_options_of_the_repository_s_own_stay_theirs(with_task):
+    with_task.write(
+        "conftest.py",
+        "def pytest_addoption(parser):\n"
+        "    parser.addoption('--store', type=int)\n    parser.addoption('--train', action='store_true')\n",
+    )
+    with_task.write(
+        "test_own.py", "def test_own(pytestconfig):\n    assert pytestconfig.getoption('store') == 7\n"
+    )
+    done = with_task.run("--store=7", "--train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    help_text = with_task.run("--help").stdout
+    assert "--seatrial-store=DIR" in help_text
+    assert "  --task=DIR" in help_text
+    done = with_task.run("--store=7", *GATE[:-1], "--seatrial-store=store")
+    assert "SHIP (exit status 0)" in done.stdout, done.stdout + done.stderr
+    assert (with_task.folder / "store" / "generations").is_dir()
+
+
 # --- the gate ------------------------------------------------------------------------------------------------
 GATE = ("-m", "release", f"--program={answers('none')}", f"--base-program={answers('wrong-operation')}")
 GATE = (*GATE, "--store=store")

@@ -30,7 +30,7 @@ trap 'rm -rf "$folder"' EXIT
 pip=("$folder/venv/bin/python" -m pip --disable-pip-version-check --quiet)
 "${pip[@]}" install --upgrade pip
 # The wheel of llama-cpp-python fits every Python; pip keeps it for the one that it was compiled with.
-wheel=$(find "$(python -m pip cache dir)" -name 'llama_cpp_python-*.whl' 2>/dev/null | head -n 1)
+wheel=$(find "$(python -m pip cache dir)" -name 'llama_cpp_python-*.whl' 2>/dev/null | head -n 1 || true)
 "${pip[@]}" install ${wheel:+"$wheel"} "pytest~=8.4.0" --editable . --group test
 "$folder/venv/bin/python" -V
 "$folder/venv/bin/python" -m pip list 2>/dev/null | grep -iE '^(seatrial|pytest|torch) ' || true

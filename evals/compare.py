@@ -62,8 +62,9 @@ class Change:
 
     @property
     def regressed(self) -> bool:
-        """Whether it got worse by more than its margin."""
-        if self.direction != WORSE:
+        """Whether something that is, or was, required got worse by more than its margin."""
+        required = any(side is not None and side["required"] for side in (self.before, self.after))
+        if self.direction != WORSE or not required:
             return False
         return self.advantage is None or self.advantage < -self.margin - ROUNDING
 

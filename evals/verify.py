@@ -252,9 +252,12 @@ def _other_file(file: Mapping[str, Any]) -> Check:
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The digest of a file's bytes, in hexadecimal; raises :class:`SeatrialError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SeatrialError(f"cannot be read: {error.strerror}", where=path) from None
 
 
 def _some(names: list[str], separator: str = ", ") -> str:

@@ -283,3 +283,19 @@ def test_the_checkout_works_uninstalled(tmp_path):
     )
     assert "SHIP (exit status 0)" in done.stdout, done.stdout + done.stderr
     assert "seatrial/evals/test_eos.py ..." in done.stdout
+
+
+def test_an_id_that_no_shipped_test_has_is_told(with_task):
+    done = with_task.run("seatrial/evals/test_eoz.py", *GATE[2:])
+    assert done.returncode == USAGE
+    assert "not found: seatrial/evals/test_eoz.py" in done.stderr + done.stdout
+    assert "did you mean seatrial/evals/test_eos.py?" in done.stderr + done.stdout
+
+
+def test_a_key_on_the_command_line_of_a_program_is_not_kept(gate):
+    key = "sk-" + "a1B2c3D4e5F6g7H8i9J0"
+    run = gate(program=f"{answers('none')} --api-key={key}")
+    assert key not in run.output
+    assert "SECRET-1" in run.results["program"]
+    for name in ("results.json", "report.html", "junit.xml"):
+        assert key not in (run.folder / name).read_text(encoding="utf-8"), name

@@ -150,11 +150,11 @@ def _package(module: str, name: str, wanted: str | None) -> Package:
     except (ImportError, ValueError):
         spec = None
     version = _version(name)
-    if spec is None and version is None:
+    if version is None:  # what may be found by that name is a folder or module of the user's own
         told = ABSENT
     elif spec is None or spec.origin is None:  # its files are gone, or a folder of that name is left
         told = f"{name}, whose files are gone"
-    elif version is not None and wanted and not _fits(name, wanted, version):
+    elif wanted and not _fits(name, wanted, version):
         told = f"{name}{wanted} ({version} is installed)"
     else:
         told = ""

@@ -146,15 +146,15 @@ def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping
     return Step("quantized", 2, params, {"f16": f16.digest}, build, title=f"GGUF file, {kind}")
 
 
-def take_in_file(gguf: Path, modelfile_text: str) -> Step:
+def take_in_file(gguf: Path, modelfile: bytes) -> Step:
     """A GGUF file that was made elsewhere, beside its Modelfile: linked, or copied where it cannot be."""
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         _link(gguf, out / gguf.name)
-        (out / "Modelfile").write_bytes(modelfile_text.encode("utf-8"))  # line ends as they are
+        (out / "Modelfile").write_bytes(modelfile)  # as it is served: marks and line ends, too
         return {}
 
-    params = {"name": gguf.name, "modelfile": modelfile_text}
+    params = {"name": gguf.name, "modelfile": modelfile.decode("utf-8", "backslashreplace")}
     return Step("given-file", 1, params, {"file": file_digest(gguf)}, build, heavy=False)
 
 

@@ -75,9 +75,14 @@ class Redactor:
         if isinstance(value, str):
             return self._text(value, where)
         if isinstance(value, dict):
-            return {key: self.clean(item, f"{where}.{key}") for key, item in value.items()}
+            # A key may hold what a value may; where one is found, the place is named without it.
+            keys = {key: self._text(key, f"a key of {where}") for key in value}
+            return {keys[key]: self.clean(item, f"{where}.{keys[key]}") for key, item in value.items()}
         if isinstance(value, list):
             return [self.clean(item, f"{where}[{number}]") for number, item in enumerate(value)]
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            said = self._text(str(value), where)
+            return value if said == str(value) else said
         return value
 
     def _text(self, text: str, where: str) -> str:
@@ -197,6 +202,12 @@ ELSEWHERE = {
     "OpenAIDetector",
     "PrivateKeyDetector",
 }
+
+
+def without_secrets(value: Any) -> Any:
+    """``value`` with placeholders for passwords, keys and tokens, at any depth; what is personal stays."""
+    personal = [kind.name for kind in KINDS if not kind.placeholder.startswith("SECRET")]
+    return Redactor(True, personal).clean(value, "")
 
 
 def kinds() -> list[str]:

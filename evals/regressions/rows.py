@@ -18,24 +18,31 @@ from typing import Any
 
 from filelock import FileLock
 from seatrial.training.errors import SeatrialError, at
-from seatrial.training.store import default_root
+from seatrial.training.store import FOLDERS, default_root
 
 FIELDS = ("id", "prompt", "messages", "expect", "reference", "tags", "note", "history")  # in this order
 
 
 def line_of_row(row: Mapping[str, Any]) -> str:
-    """A row as golden/README.md says that it is written, without the line's end."""
-    return json.dumps({name: row[name] for name in FIELDS if name in row}, ensure_ascii=False)
+    """A row as golden/README.md says that it is written, without the line's end; other fields come last."""
+    ordered = {name: row[name] for name in (*FIELDS, *row) if name in row}
+    text = json.dumps(ordered, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
+        return json.dumps(ordered)
+    return text
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Nobody else changes the case file ``path`` meanwhile, as far as this user's commands go."""
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     folder = default_root() / "locks"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"cases-{name}.lock")
+        for name in FOLDERS:  # a store whole or not at all
+            (default_root() / name).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"cases-{digest}.lock")
         lock.acquire()
     except OSError as error:
         raise SeatrialError(

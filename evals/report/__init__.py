@@ -5,8 +5,7 @@ machine, from ``results.json`` alone. What the dictionary holds is written down 
 Model output is hostile text: the template escapes everything but our own drawings, what cannot be seen is
 spelled out, and the page forbids itself scripts and the network.
 
-    python -c "import json; from pathlib import Path; from evals.report import write_report
-    write_report(json.loads(Path('reports/results.json').read_text()), Path('again'))"
+    seatrial report reports/task_api/latest --output=again.html
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ the adapter merged once, into the weights that it was trained on (``strength``)?
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from seatrial.training.store import Artifact, Step
 SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
+NOISE = 0.1  # multiple of its update that rounding a tensor does not reach: about 0.02 of a million weights
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
 PACKAGES = ("gguf", "llama-cpp-python", "numpy", "safetensors", "torch")
@@ -79,9 +81,10 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     """One finding a tensor. Tensors of another shape are left to :mod:`seatrial.evals.fidelity.metadata`.
 
     Where much of the file is wrong, the quantisation is blamed; where several tensors with an update
-    (``added``) are and no other, the merge. A single tensor whose error lies along its update is the merge's,
-    too; a few rows are a damaged file's, the rest is the conversion's. Where the adapter's strength is wrong
-    as well, the chain puts all of them down to the merge.
+    (``added``) are and no other, the merge if their errors lie along their updates, and else the
+    quantisation, which rounds the same tensors. A single tensor whose error lies along its update is the
+    merge's, too; a few rows are a damaged file's, the rest is the conversion's. Where the adapter's strength
+    is wrong as well, the chain puts all of them down to the merge.
     """
     found, trained, own = tensors(file), tensors(f16), tensors(quantised) if quantised else {}
     shared = [name for name in found if name in trained and shape(found[name]) == shape(trained[name])]
@@ -95,7 +98,9 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     if len(wrong) > max(1, MANY * len(judged)):
         return [replace(finding, stage=QUANTISATION) for finding, _ in judged.values()]
     if len(wrong) > SEVERAL and wrong <= added.keys():
-        return [replace(finding, stage=MERGE) for finding, _ in judged.values()]
+        shares = [_share(values(found[name]), values(trained[name]), added[name].values()) for name in wrong]
+        stage = MERGE if statistics.median(map(abs, shares)) > NOISE else QUANTISATION
+        return [replace(finding, stage=stage) for finding, _ in judged.values()]
     merged = {
         name
         for name in wrong & added.keys()
@@ -186,14 +191,23 @@ def _judged(name: str, error: _Error, imatrix: bool, medians: Mapping[str, float
     return finding, float(bad.mean())
 
 
-def _along(found: Any, trained: Any, update: Any) -> bool:
-    """Whether a tensor is the trained one but for a multiple of its update: -1 where that is lacking, 1 where
-    it was added twice."""
+def _share(found: Any, trained: Any, update: Any) -> float:
+    """The multiple of its update that a tensor has too much (least squares): -1 where that is lacking, 1
+    where it was added twice, 0 where that cannot be said."""
     import numpy as np
 
     error, square = found - trained, float(np.vdot(update, update))
     if error.shape != update.shape or not square or not np.isfinite(error).all():
+        return 0.0
+    return float(np.vdot(error, update)) / square
+
+
+def _along(found: Any, trained: Any, update: Any) -> bool:
+    """Whether a tensor is the trained one but for a multiple of its update."""
+    import numpy as np
+
+    multiple = _share(found, trained, update)
+    if abs(multiple) <= ALONG:
         return False
-    multiple = float(np.vdot(error, update)) / square
-    left = np.linalg.norm(error - multiple * update) / np.linalg.norm(trained)
-    return abs(multiple) > ALONG and bool(left < LEFT)
+    left = np.linalg.norm(found - trained - multiple * update) / np.linalg.norm(trained)
+    return bool(left < LEFT)

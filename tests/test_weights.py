@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors.numpy import save_file
-from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE
+from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from seatrial.evals.fidelity.strength import Strength, fit, updates
 from seatrial.evals.fidelity.tensors import tensors, values
-from seatrial.evals.fidelity.weights import compare, of_file
+from seatrial.evals.fidelity.weights import SEVERAL, compare, of_file
 from seatrial.evals.fidelity.yardstick import packed
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.store import Artifact, Store, file_digest
@@ -195,6 +195,20 @@ def test_an_update_that_was_transposed_is_the_merges_fault(trained):
     weights = trained.merged()
     turned = {n: weights[n] - trained.update[n] + trained.update[n].T for n in weights if "attn_out" in n}
     assert wrong(trained.compare(trained.file(weights | turned, "Q4_K"))) == dict.fromkeys(turned, MERGE)
+
+
+def test_where_only_updated_tensors_are_wrong_their_errors_tell_rounding_from_merging(trained, monkeypatch):
+    # In a model of twelve tensors four are many already.
+    monkeypatch.setattr("seatrial.evals.fidelity.weights.MANY", 0.5)
+    weights, generator = trained.merged(), np.random.default_rng(1)
+    some = [name for name in weights if "attn_v" in name or "attn_q" in name]
+    assert len(some) > SEVERAL
+    # As rounding to three bits before does it: an error along nothing.
+    noise = {n: 1 + 0.2 * generator.standard_normal(weights[n].shape).astype(np.float32) for n in some}
+    rough = {name: weights[name] * noise[name] for name in some}
+    assert set(wrong(trained.compare(trained.file(weights | rough, "Q4_K"))).values()) == {QUANTISATION}
+    bare = {name: weights[name] - trained.update[name] for name in some}
+    assert set(wrong(trained.compare(trained.file(weights | bare, "Q4_K"))).values()) == {MERGE}
 
 
 def test_updates_that_went_to_the_next_layer_are_the_merges_fault(trained):

@@ -27,7 +27,7 @@ from seatrial.training.store import Artifact, Step
 SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
-NOISE = 0.1  # multiple of its update that rounding a tensor does not reach: about 0.02 of a million weights
+NOISE = 0.1  # median multiple of their updates up to which errors lie across them, as those of rounding do
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
 PACKAGES = ("gguf", "llama-cpp-python", "numpy", "safetensors", "torch")

@@ -20,6 +20,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ValidationError
+
 from seatrial.training.configuration import Config
 from seatrial.training.errors import SeatrialError
 

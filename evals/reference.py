@@ -16,6 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
+
 from seatrial.evals.core import DATA, PARTS, SAMPLES
 from seatrial.evals.metrics import METRICS
 from seatrial.training import task

@@ -1,6 +1,7 @@
 """The data, before anything is spent on training: ``pytest -m data``."""
 
 import pytest
+
 from seatrial.evals import data
 
 pytestmark = [pytest.mark.release, pytest.mark.data]

@@ -4,11 +4,11 @@ python -m pytest tests/test_attribution.py
 """
 
 import pytest
+
 from seatrial.evals.report import render, view
 from seatrial.evals.report.attribution import Attribution, attributions, is_step
 from seatrial.evals.report.waterfall import waterfall
 from seatrial.evals.report.wording import role
-
 from tests.page import HOSTILE, Page
 from tests.report_results import (
     CASES,

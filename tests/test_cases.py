@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.cases import load_case_sets, load_cases
 from seatrial.training.dataset import prepare, read_jsonl, read_sharegpt
 from seatrial.training.errors import SeatrialError

@@ -14,9 +14,9 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+
 from seatrial.evals.core import PARTS as CORE
 from seatrial.fixtures import PARTS
-
 from tests.conftest import PLUGIN, Gate, answers, clean_environment
 
 SHIPPED, FAILED, USAGE, INCOMPLETE = 0, 1, 4, 10

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
+
 from seatrial.evals import stats
 from seatrial.evals.compare import BETTER, SAME, UNKNOWN, WORSE, RunsCompared, compare
 from seatrial.evals.record import Record
 from seatrial.evals.report.compared_markdown import markdown
 from seatrial.evals.report.compared_page import page
 from seatrial.evals.report.compared_text import WIDTH, text
-
 from tests.page import HOSTILE, Page
 from tests.report_results import CASES, WRONG, observation
 from tests.verb import Document, document, seatrial, write

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.criteria import MODELS, check_criteria
 from seatrial.evals.metrics import METRICS
 from seatrial.training.errors import SeatrialError

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from seatrial.evals.report import render, view
 
 PLUGIN = """

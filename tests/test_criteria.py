@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.cases import Case
 from seatrial.evals.criteria import check_criteria, judge
 from seatrial.evals.evidence import Evidence

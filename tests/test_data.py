@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.cases import load_case_sets
 from seatrial.evals.data import LEAKAGE, leakage
 from seatrial.evals.near_duplicates import NEAR, rouge_l

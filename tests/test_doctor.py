@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from seatrial.training import extras
-from seatrial.training.store import FOLDERS, MANIFEST, Step, Store
 
 from seatrial import machine
+from seatrial.training import extras
+from seatrial.training.errors import SeatrialError
+from seatrial.training.store import FOLDERS, MANIFEST, Step, Store
 from seatrial.verbs.doctor import command
 from tests.test_extras import BLOCKER
 
@@ -330,3 +331,12 @@ def test_the_real_machine_without_the_extras(user, monkeypatch):
     assert done.returncode == 0, done.stdout + done.stderr
     for title in ("This machine", "Packages", "Extras", "Store", "The task"):
         assert title in done.stdout.splitlines()
+
+
+def test_options_in_the_configuration_that_cannot_be_split_are_told(user):
+    (user / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\nseatrial_task = "mini"\naddopts = "--program=\'python"\n'
+    )
+    said = CliRunner().invoke(command, [])
+    assert isinstance(said.exception, SeatrialError)
+    assert "No closing quotation" in str(said.exception)

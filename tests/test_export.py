@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
+
 from seatrial.training import steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.export import convert

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
 from seatrial.evals.criteria import judge
 from seatrial.evals.report import render
 from seatrial.training import base, extras, plan, steps
@@ -19,7 +20,6 @@ from seatrial.training.process import JsonProcess
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store
 from seatrial.training.task import load_task
-
 from tests.report_results import results as report_results
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+
 from seatrial.training.factory.__main__ import build, main
 from seatrial.training.factory.answer import ARGUMENTS, plain
 from seatrial.training.factory.checks import SeedError

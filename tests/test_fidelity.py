@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
+
 from seatrial.evals.fidelity.metadata import compare, read_header
 from seatrial.training import steps
 from seatrial.training.base import locate
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
-
 from tests.conftest import MINIATURE, REPOSITORY, clean_environment
 from tests.sabotage import gguf_edit
 

@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
 import pytest
-from seatrial.fixtures.options import is_gate
 
+from seatrial.fixtures.options import is_gate
 from tests.conftest import Gate, Run
 from tests.miniature.program import FAULTS
 

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 from gguf import GGUFReader
+
 from seatrial.training import base
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from seatrial.training import hardware, steps
 from seatrial.training.recipe import load_recipe
 

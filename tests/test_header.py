@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+
 from seatrial.evals.fidelity.metadata import compare
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.modelfile import quantization_of
-
 from tests.sabotage import gguf_edit
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"

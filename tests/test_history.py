@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+
 from seatrial.evals.cases import load_cases
 from seatrial.evals.history import History, On, read_history
 from seatrial.evals.report import SCHEMA, finite, lines, render
 from seatrial.evals.report.regressions import regressions
 from seatrial.training.errors import SeatrialError
-
 from tests import page
 from tests.report_results import results
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seatrial.evals import repetition
 from seatrial.evals.answer import MOST_BROKEN, detect_operation, find_object, parse_strict
 from seatrial.evals.metrics.base import LONGEST_REASON, scored

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+
 from seatrial.evals.models import EOS, ERROR, LENGTH, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.training import base

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from seatrial.evals.answer import detect_operation, find_object, parse_strict
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence, NotEvaluated, TimedAnswers

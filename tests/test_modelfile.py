@@ -8,6 +8,7 @@ from gguf import GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
+
 from seatrial.evals.fidelity.chat_formats import go_rendered, renders_alike
 from seatrial.evals.fidelity.modelfile import HARMLESS, IGNORED, Judged, judge_modelfile
 from seatrial.evals.models.modelfile import DEPRECATED, RefusedModelfile, decode, read_modelfile

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from gguf import GGUFWriter
+
 from seatrial.evals.criteria import judge
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.export import Export

@@ -7,13 +7,13 @@ import inspect
 import shutil
 
 import pytest
+
 from seatrial.evals.criteria import judge
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.export import Export
 from seatrial.evals.models.modelfile import read_text
 from seatrial.evals.verdict import FAIL, PASS
 from seatrial.training.store import Artifact, file_digest
-
 from tests.sabotage import faults_modelfile, harmless_modelfile
 from tests.sabotage.faults import FAULTS
 from tests.sabotage.harmless import HARMLESS

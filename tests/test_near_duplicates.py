@@ -10,6 +10,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seatrial.evals.near_duplicates import NEAR, SHORT, Index, required, rouge_l, words_of
 
 # Few words, so that texts share many, repeat them, and lie close to the limit.

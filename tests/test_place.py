@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
-from seatrial.training.errors import SeatrialError
 
 from seatrial.place import find_root, find_task
+from seatrial.training.errors import SeatrialError
 
 WRITTEN = {
     "pytest.toml": '[pytest]\nseatrial_task = "mini"\n',

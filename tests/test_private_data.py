@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from seatrial.evals.regressions.private_data import KINDS, Redactor, find, kinds
+
+from seatrial.evals.regressions.private_data import KINDS, Redactor, find, kinds, without_secrets
 
 TOKEN = "a1B2" * 12
 FINDS = [
@@ -121,3 +122,21 @@ def test_the_longest_record_is_searched_in_seconds(text):
     started = time.process_time()
     find(text)
     assert time.process_time() - started < 5
+
+
+def test_keys_and_numbers_are_looked_at_too():
+    record = {"arguments": {"bob.smith@corp.com": "x", "card": 4111111111111111, "on": True, "n": 7}}
+    redactor = Redactor(True)
+    clean = redactor.clean(record, "expect")
+    assert clean == {"arguments": {"person1@example.com": "x", "card": "CARD-NUMBER-1", "on": True, "n": 7}}
+    assert redactor.told == [
+        "a key of expect.arguments: e-mail address, now person1@example.com",
+        "expect.arguments.card: payment card number, now CARD-NUMBER-1",
+    ]
+
+
+def test_secrets_go_and_people_stay_where_only_secrets_are_meant():
+    command = ["answer.py", "--to=bob.smith@corp.com", "--api-key=abc12345"]
+    assert without_secrets({"command": command}) == {
+        "command": ["answer.py", "--to=bob.smith@corp.com", "--api-key=SECRET-1"]
+    }

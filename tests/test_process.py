@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import ChildDied, JsonProcess
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.models import ERROR, UNKNOWN, Question, program
 from seatrial.evals.models.program import ProgramModel
 from seatrial.training.errors import SeatrialError

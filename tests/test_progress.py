@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+
 from seatrial.training import progress
 from seatrial.training.progress import Lines, Silent
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals import provenance
 from seatrial.evals.fidelity import runtime, trained, weights
 from seatrial.evals.models import Question, adapter
@@ -19,7 +20,6 @@ from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.evals.models.ollama import OllamaModel
 from seatrial.evals.models.program import ProgramModel
 from seatrial.training.store import Artifact, Step, Store, made_with
-
 from tests.conftest import REPOSITORY
 
 QUESTION = Question("q", ({"role": "user", "content": "Hello"},), "Hi")

@@ -7,6 +7,7 @@ import csv
 import io
 
 import pytest
+
 from seatrial.evals.ratings import COLUMNS, answer_digest, rating_sheet, read_ratings
 from seatrial.training.errors import SeatrialError
 

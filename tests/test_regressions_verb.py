@@ -19,12 +19,12 @@ import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock, Timeout
 from jsonschema import Draft202012Validator
+
+from seatrial.cli import seatrial as command_line
 from seatrial.evals.cases import load_cases
 from seatrial.evals.report import SCHEMA
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import python, python_path
-
-from seatrial.cli import seatrial as command_line
 from seatrial.verbs import regressions as verb
 
 MINIATURE = Path(__file__).parent / "miniature"

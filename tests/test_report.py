@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.report import SCHEMA, finite, plots, render, view, write_report
 from seatrial.evals.report.attribution import is_step
 from seatrial.evals.report.wording import LONGEST, amount, clip, duration, interval, moment, size, visible
 from seatrial.evals.verdict import PASS, Measured, Miss, Verdict, verdict_for
 from seatrial.training.task import Criterion, load_task
-
 from tests.page import HOSTILE, Page
 from tests.report_results import (
     CASES,

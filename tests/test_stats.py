@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
+
 from seatrial.evals import stats
 from seatrial.evals.stats import percentiles, resampling
 

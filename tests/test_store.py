@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from seatrial.training.errors import SeatrialError
 from seatrial.training.progress import Silent
 from seatrial.training.store import MANIFEST, Step, Store, default_root, file_digest
-
 from tests.children.builder import note, signs, step, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[1]

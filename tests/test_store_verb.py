@@ -9,9 +9,9 @@ import time
 import pytest
 from click.testing import CliRunner
 from filelock import FileLock
+
 from seatrial.training import inventory
 from seatrial.training.store import MANIFEST, SESSIONS, Step, Store
-
 from seatrial.verbs.store import command
 from seatrial.wording import age_of, seconds_of, size_of
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.export import Export
@@ -22,7 +23,6 @@ from seatrial.training import steps
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Artifact, Store, default_root
 from seatrial.training.task import load_task
-
 from tests.conftest import MINIATURE, REPOSITORY
 
 ELSEWHERE = torch.device("meta")  # stands for a GPU: what is made there has no numbers

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals import record
 from seatrial.evals.judged import judged_digest
-
 from tests.verb import Document, Said, document, seatrial, write
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors.numpy import save_file
+
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from seatrial.evals.fidelity.strength import Strength, fit, updates
 from seatrial.evals.fidelity.tensors import tensors, values

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
 from seatrial.training.errors import SeatrialError, at
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from packaging.requirements import Requirement
+
 from seatrial.training.errors import SeatrialError
 
 PLOTS, FIDELITY, TRAIN, EXAMPLE = "plots", "fidelity", "train", "example"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
 from seatrial.training.errors import SeatrialError
 from seatrial.training.store import FOLDERS, MANIFEST, SESSIONS, read_manifest
 

@@ -16,8 +16,9 @@ def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``."""
     import torch
     from peft import PeftModel
-    from seatrial.training.nf4 import load_nf4
     from transformers import AutoTokenizer
+
+    from seatrial.training.nf4 import load_nf4
 
     out = Path(request["out"])
     quantised = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
 from seatrial.training.configuration import Config, read_toml
 from seatrial.training.errors import SeatrialError
 

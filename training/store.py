@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock
+
 from seatrial.training.errors import SeatrialError
 from seatrial.training.progress import Progress, Silent
 

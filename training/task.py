@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+
 from seatrial.training.configuration import Config, Misplaced, read_toml
 from seatrial.training.errors import SeatrialError
 

@@ -148,6 +148,7 @@ def _with_adapter(request: Mapping[str, Any]) -> Any:
     doing it at every step), and the adapter beside them, not merged; computed in float32."""
     import torch
     from peft import PeftModel
+
     from seatrial.training.nf4 import load_nf4
 
     dtype = getattr(torch, request["compute_dtype"])

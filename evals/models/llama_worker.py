@@ -22,6 +22,7 @@ from typing import Any
 import llama_cpp as lib
 import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import serve
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 from ollama import Client, ResponseError
+
 from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
 from seatrial.evals.models.modelfile import RefusedModelfile, read_modelfile
 from seatrial.evals.models.modelfile_source import hindrance

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
 from seatrial.training.errors import SeatrialError, at
 from seatrial.training.store import FOLDERS, default_root
 

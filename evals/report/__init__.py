@@ -45,6 +45,7 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
 def render(results: Mapping[str, Any]) -> str:
     """The report as one HTML page that needs no other file."""
     from markupsafe import Markup
+
     from seatrial.evals.report import plots, view, waterfall
 
     page = view.page(results)
@@ -62,6 +63,7 @@ def render(results: Mapping[str, Any]) -> str:
 def environment() -> Environment:
     """Where the templates of pages are found, and how what they show is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     from seatrial.evals.report import wording
 
     made = Environment(

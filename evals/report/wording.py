@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
+
 from seatrial.evals.visible import spelled_out
 from seatrial.training.recipe import QUANTIZATIONS
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from seatrial.training.progress import Progress
 from seatrial.training.store import Step, Store
-
 from tests.children import watchdog
 
 Build = Callable[[Path, Progress], Mapping[str, Any]]

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from seatrial.training.process import JsonProcess
-
 from tests.children import watchdog
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from filelock import FileLock
+
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import serve
-
 from tests.children import watchdog
 
 LOCKS: list[FileLock] = []

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.reference import page
 
 DOCS = Path(__file__).parents[2] / "docs"

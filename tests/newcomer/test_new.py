@@ -11,14 +11,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from seatrial.evals.cases import load_case_sets
-from seatrial.evals.declared import check_criteria
-from seatrial.training.errors import SeatrialError
-from seatrial.training.task import load_task
 
 from seatrial.configured import change_for, in_charge
+from seatrial.evals.cases import load_case_sets
+from seatrial.evals.declared import check_criteria
 from seatrial.new_task import KINDS, TEMPLATE, Wanted, plan, write
 from seatrial.samples import of_schema
+from seatrial.training.errors import SeatrialError
+from seatrial.training.task import load_task
 
 ROOT = Path(__file__).parents[2]
 DIGEST = {
@@ -366,3 +366,13 @@ def test_without_anything_to_judge_it_says_what_to_name(scratch):
     command = [sys.executable, "-m", "seatrial.training", str(folder), f"--store={scratch / 'store'}"]
     trained = subprocess.run(command, capture_output=True, text=True)
     assert trained.returncode == 1 and "Traceback" not in trained.stderr
+
+
+@pytest.mark.parametrize("folder", ["a b", 'a"b', "a;b", "ä"])
+def test_a_folder_that_a_job_would_have_to_quote_is_refused(scratch, folder):
+    done = subprocess.run(
+        ["seatrial", "new", "tickets", f"--folder={folder}"], cwd=scratch, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert "would have to be quoted" in done.stderr
+    assert not any(path.name == "tickets" for path in scratch.rglob("*"))

@@ -4,8 +4,8 @@ import hashlib
 import threading
 
 import pytest
-from seatrial.evals.models.ollama import OllamaModel
 
+from seatrial.evals.models.ollama import OllamaModel
 from tests.ollama_leg.stand_in import NOBODY, Binary, Server
 
 MODELFILE = '''FROM ./m.gguf

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.models import EOS, ERROR, LENGTH, ollama
 from seatrial.evals.models.modelfile import RefusedModelfile
 from seatrial.evals.models.ollama import OllamaModel, OllamaRefuses, available
@@ -18,7 +19,6 @@ from seatrial.training.errors import SeatrialError
 from seatrial.training.modelfile import modelfile
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import file_digest
-
 from tests.ollama_leg.stand_in import ask
 
 REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")

@@ -12,6 +12,7 @@ import subprocess
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+
 from seatrial.evals.models.modelfile import RefusedModelfile, decode, read_modelfile
 from seatrial.evals.models.modelfile_values import KINDS
 from seatrial.evals.models.ollama_server import find

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.models import ollama_server
 from seatrial.evals.models.ollama import available
 from seatrial.training.errors import SeatrialError
-
 from tests.ollama_leg.stand_in import NOBODY, Binary, ask
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from gguf import LlamaFileType
 from safetensors import safe_open
+
 from seatrial.evals.fidelity.stages import STAGES
 from seatrial.evals.models import Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.training.store import file_digest
-
 from tests.sabotage import gguf_edit
 from tests.sabotage.gguf_edit import Gguf
 from tests.sabotage.task import change_task, questions_of

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+
 from seatrial.training.gguf_file import open_gguf
 
 ARCHITECTURE, ALIGNMENT = "general.architecture", "general.alignment"

@@ -40,6 +40,7 @@ def merge_into_4_bit(request: dict[str, Any]) -> None:
     """``merge_and_unload()`` on the 4-bit model, which rounds the sum to 4 bits again; then dequantised."""
     import torch
     from peft import PeftModel
+
     from seatrial.training.nf4 import load_nf4
 
     base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))
@@ -50,6 +51,7 @@ def merge_twice(request: dict[str, Any]) -> None:
     """The exact route of ``training/merge.py``, but the adapter is added two times."""
     import torch
     from peft import PeftModel
+
     from seatrial.training.nf4 import load_nf4
 
     base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
@@ -61,8 +63,8 @@ def merge_by_hand(request: dict[str, Any]) -> None:
     """A merge script of somebody's own, on the right base, with ``request["mistake"]`` of :mod:`.mistakes`."""
     import torch
     from safetensors.torch import load_file
-    from seatrial.training.nf4 import load_nf4
 
+    from seatrial.training.nf4 import load_nf4
     from tests.sabotage.mistakes import MISTAKES
 
     model = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
@@ -85,6 +87,7 @@ def quantize_as(request: dict[str, Any]) -> None:
     """llama.cpp's quantisation to any ``request["type"]``, of a quantised file, too."""
     import llama_cpp
     from gguf import GGMLQuantizationType
+
     from seatrial.training.export import file_type
 
     params = llama_cpp.llama_model_quantize_default_params()

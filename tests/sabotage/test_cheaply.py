@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+
 from seatrial.evals.fidelity import metadata, weights
 from seatrial.evals.fidelity.header import read_header
 from seatrial.evals.fidelity.strength import fit, updates
@@ -19,7 +20,6 @@ from seatrial.training.modelfile import quantization_of
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
 from seatrial.training.task import load_task
-
 from tests.conftest import MINIATURE
 from tests.sabotage import faults_header, faults_merge
 from tests.sabotage.entries import FAULTS, HARMLESS

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from seatrial.evals.fidelity.stages import QUANTISATION, STAGES, TRAINING
 from seatrial.training.store import default_root
-
 from tests.conftest import Run
 from tests.sabotage.entries import FAULTS, HARMLESS
 from tests.sabotage.faults import Fault

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.training.process import JsonProcess
-
 from tests.sabotage import gguf_edit
 from tests.sabotage.gguf_edit import Gguf
 

@@ -16,9 +16,6 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from peft.helpers import disable_input_dtype_casting
-from seatrial.training.errors import SeatrialError
-from seatrial.training.nf4 import load_nf4
-from seatrial.training.recipe import Recipe
 from transformers import (
     AutoTokenizer,
     EarlyStoppingCallback,
@@ -26,6 +23,10 @@ from transformers import (
     set_seed,
 )
 from trl import SFTConfig, SFTTrainer
+
+from seatrial.training.errors import SeatrialError
+from seatrial.training.nf4 import load_nf4
+from seatrial.training.recipe import Recipe
 
 
 def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors.numpy import save_file
 
+from seatrial.evals.fidelity.chain import EXPLAINED, _rounded_more
+from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from seatrial.evals.fidelity.strength import Strength, fit, updates
 from seatrial.evals.fidelity.tensors import tensors, values
@@ -303,3 +305,26 @@ def test_our_own_file_is_not_compared_with_itself(trained, tmp_path):
     step = of_file(file, file_digest(file), given(file), None, None, None)
     (finding,) = Store(tmp_path).build(step).read_json("weights.json")["findings"]
     assert finding["found"] == "the same file, byte for byte"
+
+
+# --- whose fault it is where both are off ---------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("stage", "explained", "rounded"),
+    [(QUANTISATION, 0.0007, True), (QUANTISATION, 0.05, False), (MERGE, 0.0007, False)],
+)
+def test_a_coarse_rounding_that_shrinks_the_update_is_no_merge(stage, explained, rounded):
+    findings = [Finding("a", stage, "near", "far", False), Finding("b", CONVERSION, "near", "near", True)]
+    strength = Strength(0.965, 0.965, 70, (1.007, 0.986), (0.0005, 0.0001), 0.022, explained)
+    assert not strength.right
+    assert _rounded_more(findings, strength) is rounded
+
+
+def test_how_much_a_wrong_adapter_explains_is_told_from_rounding(trained):
+    assert trained.fit(trained.file(trained.merged(adapter=2.0), "Q4_K")).explained > 10 * EXPLAINED
+    weights, generator = trained.merged(), np.random.default_rng(1)
+    rough = {
+        name: tensor * (1 + 0.2 * generator.standard_normal(tensor.shape)).astype(np.float32)
+        for name, tensor in weights.items()
+        if tensor.ndim == 2
+    }
+    assert trained.fit(trained.file(weights | rough, "Q4_K")).explained < EXPLAINED

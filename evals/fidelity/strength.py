@@ -34,7 +34,8 @@ ADAPTED = "adapter_model.safetensors"
 class Strength:
     """The factors of the module's formula, what each should be, and its standard error; ``rounding`` is None
     where the base's 16-bit weights are not known here, or were trained on as they are. ``tensors`` says over
-    how many adapted tensors they were fitted."""
+    how many adapted tensors they were fitted; ``explained``, how much of the squared difference from our own
+    rounding is what wrong factors make (0 to 1)."""
 
     adapter: float
     rounding: float | None
@@ -42,6 +43,7 @@ class Strength:
     expected: tuple[float, float] = (1.0, 1.0)
     errors: tuple[float, float] = (0.0, 0.0)
     allowed: float = ALLOWED
+    explained: float = 1.0
 
     @property
     def off(self) -> tuple[float, ...]:
@@ -119,7 +121,7 @@ def fit(file: Path, f16: Path, quantised: Path | None, adapter: Path, base: Path
     chosen = [each for each in chosen if shape(found[each.name]) == shape(trained[each.name])]
     chosen = chosen[:: max(1, len(chosen) // FITTED)]
     normal, sides, square, count = np.zeros((2, 2)), np.zeros((2, 2)), 0.0, 0
-    lost = whole = 0.0
+    lost = whole = apart = 0.0
     for update in chosen:
         tensor, change = found[update.name], update.values()
         exported = values(trained[update.name])
@@ -134,13 +136,18 @@ def fit(file: Path, f16: Path, quantised: Path | None, adapter: Path, base: Path
         plain = _as_quantised(tensor, exported, own.get(update.name))
         right = ((exported if plain is None else plain) - before).ravel().astype(np.float64)
         lost += float(np.sum(((values(tensor) if plain is None else plain) - exported) ** 2))
+        apart += float(np.sum((seen - right) ** 2))
         whole += float(np.sum(exported**2))
         normal += parts @ parts.T
         sides += np.stack([parts @ seen, parts @ right])
         square, count = square + float(seen @ seen), count + seen.size
     if not normal[0, 0]:
         return None
-    return replace(_solved(normal, sides, square, count, len(chosen)), allowed=ALLOWED + lost / whole)
+    solved = _solved(normal, sides, square, count, len(chosen))
+    known = [solved.adapter, solved.expected[1] if solved.rounding is None else solved.rounding]
+    off = np.array(known) - solved.expected
+    explained = min(1.0, float(off @ normal @ off) / apart) if apart else 0.0
+    return replace(solved, allowed=ALLOWED + lost / whole, explained=explained)
 
 
 def _as_quantised(tensor: Any, exported: Any, own: Any) -> Any:

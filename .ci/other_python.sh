@@ -34,5 +34,5 @@ wheel=$(find "$(python -m pip cache dir)" -name 'llama_cpp_python-*.whl' 2>/dev/
 "${pip[@]}" install ${wheel:+"$wheel"} "pytest~=8.4.0" --editable . --group test
 "$folder/venv/bin/python" -V
 "$folder/venv/bin/python" -m pip list 2>/dev/null | grep -iE '^(seatrial|pytest|torch) ' || true
-"$folder/venv/bin/python" -m pytest -q -p no:cacheprovider \
+"$folder/venv/bin/python" -m pytest -q -p no:cacheprovider -n 2 --dist=loadfile \
   tests/test_{install,plugin,gate,options,terminal,xdist,place,verify,compare,cases,stats}.py

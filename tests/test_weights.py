@@ -212,6 +212,9 @@ def test_where_only_updated_tensors_are_wrong_their_errors_tell_rounding_from_me
     assert set(wrong(trained.compare(trained.file(weights | rough, "Q4_K"))).values()) == {QUANTISATION}
     bare = {name: weights[name] - trained.update[name] for name in some}
     assert set(wrong(trained.compare(trained.file(weights | bare, "Q4_K"))).values()) == {MERGE}
+    # Assigned instead of added: along the update there is next to nothing, but no rounding is so coarse.
+    assigned = {name: trained.update[name] for name in some}
+    assert set(wrong(trained.compare(trained.file(weights | assigned, "Q4_K"))).values()) == {MERGE}
 
 
 def test_updates_that_went_to_the_next_layer_are_the_merges_fault(trained):

@@ -28,6 +28,7 @@ SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
 NOISE = 0.1  # median multiple of their updates up to which errors lie across them, as those of rounding do
+COARSEST = 0.7  # relative error beyond any rounding: one bit a weight leaves √(1 - 2/π) = 0.6 of normal ones
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
 PACKAGES = ("gguf", "llama-cpp-python", "numpy", "safetensors", "torch")
@@ -81,10 +82,11 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     """One finding a tensor. Tensors of another shape are left to :mod:`seatrial.evals.fidelity.metadata`.
 
     Where much of the file is wrong, the quantisation is blamed; where several tensors with an update
-    (``added``) are and no other, the merge if their errors lie along their updates, and else the
-    quantisation, which rounds the same tensors. A single tensor whose error lies along its update is the
-    merge's, too; a few rows are a damaged file's, the rest is the conversion's. Where the adapter's strength
-    is wrong as well, the chain puts all of them down to the merge.
+    (``added``) are and no other, the merge if their errors lie along their updates or are larger than
+    those of any rounding, and else the quantisation, which rounds the same tensors. A single tensor whose
+    error lies along its update is the merge's, too; a few rows are a damaged file's, the rest is
+    the conversion's. Where the adapter's strength is wrong as well, the chain puts all of them down to the
+    merge.
     """
     found, trained, own = tensors(file), tensors(f16), tensors(quantised) if quantised else {}
     shared = [name for name in found if name in trained and shape(found[name]) == shape(trained[name])]
@@ -99,7 +101,9 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
         return [replace(finding, stage=QUANTISATION) for finding, _ in judged.values()]
     if len(wrong) > SEVERAL and wrong <= added.keys():
         shares = [_share(values(found[name]), values(trained[name]), added[name].values()) for name in wrong]
-        stage = MERGE if statistics.median(map(abs, shares)) > NOISE else QUANTISATION
+        along = statistics.median(map(abs, shares)) > NOISE
+        beyond = statistics.median(errors[name].share for name in wrong) > COARSEST
+        stage = MERGE if along or beyond else QUANTISATION
         return [replace(finding, stage=stage) for finding, _ in judged.values()]
     merged = {
         name

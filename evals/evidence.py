@@ -12,19 +12,19 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from seatrial.evals.cases import Case
+from seatrial.evals.costs import tally
 from seatrial.evals.export import Export
 from seatrial.evals.fidelity.chain import Chain
-from seatrial.evals.models import Generation, Likelihood, Model, Question, ScoringModel
+from seatrial.evals.models import Generation, Likelihood, Model, Question, SamplingModel, ScoringModel
+from seatrial.evals.task import Task
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
 from seatrial.training.progress import Progress
 from seatrial.training.store import Artifact, Step, Store
-from seatrial.training.task import Task
 
 T = TypeVar("T")
 
@@ -65,13 +65,7 @@ class Evidence:
         self.export, self.ratings, self._absent = export, ratings, absent or {}
         self.used: dict[str, Artifact] = {}
         self._read: dict[tuple[str, str, str], _Read] = {}
-
-    @cached_property
-    def contract(self) -> Any:
-        """Validator of the output contract."""
-        from jsonschema import Draft202012Validator
-
-        return Draft202012Validator(self.task.contract_schema)
+        self._answered: dict[str, list[dict[str, Any]]] = {}  # by key of the answers' artifact
 
     @property
     def first_case_set(self) -> str:
@@ -80,6 +74,22 @@ class Evidence:
     def generations(self, model: str, case_set: str) -> Mapping[str, Generation]:
         """Answers of ``model`` by case id."""
         return self._once("generations", model, case_set, self._generations)
+
+    def samples(self, model: str, case_set: str) -> Mapping[str, list[Generation]]:
+        """Answers drawn from ``model`` as the task's ``[sampling]`` says, by case id."""
+        return self._once("samples", model, case_set, self._samples)
+
+    def answers_of(self, model: Model, questions: Sequence[Question], run: int) -> list[Generation]:
+        """Answers of a model that has no role, a variant of one that has; ``run`` counts repetitions."""
+        tokens = self.task.decoding.max_tokens
+
+        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+            log = self.store.root / "logs" / f"rerun-{out.name}.log"
+            _write(out, [answer.to_json() for answer in model.generate(questions, tokens, log)])
+            return {"answers": len(questions)}
+
+        step = self._step("rerun", model, f"run {run}", questions, build, max_tokens=tokens, run=run)
+        return [Generation(**row) for row in self._built(step).read_json("rows.json")]
 
     def likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
         """Likelihood of each reference answer of a case set, by case id."""
@@ -90,11 +100,17 @@ class Evidence:
         return self._once("timings", model, case_set, self._timings)
 
     def manifests(self) -> list[dict[str, Any]]:
-        """Of all artifacts that were used, without what was asked: that is as long as the case sets."""
+        """Of all artifacts that were used, without what was asked: that is as long as the case sets.
+
+        Those of answers have ``answered``: for each model and case set, the sums that costs are told by.
+        """
         told = []
         for artifact in self.used.values():
             params = {k: v for k, v in artifact.manifest.get("params", {}).items() if k != "asked"}
-            told.append({**artifact.manifest, "params": params, "built_now": artifact.built})
+            answered = self._answered.get(artifact.key, [])
+            told.append(
+                {**artifact.manifest, "params": params, "built_now": artifact.built, "answered": answered}
+            )
         return told
 
     def use(self, artifact: Artifact) -> Artifact:
@@ -136,8 +152,29 @@ class Evidence:
             return {"answers": len(answers), "tokens": sum(answer.completion_tokens for answer in answers)}
 
         step = self._step("generations", chosen, case_set, questions, build, max_tokens=tokens)
-        rows = self._built(step).read_json("rows.json")
-        return {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
+        artifact = self._built(step)
+        rows = artifact.read_json("rows.json")
+        answers = {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
+        sums = {"model": model, "case_set": case_set, **asdict(tally(answers.values()))}
+        self._answered.setdefault(artifact.key, []).append(sums)
+        return answers
+
+    def _samples(self, model: str, case_set: str) -> Mapping[str, list[Generation]]:
+        chosen, questions = self._scoring(model, "samples"), self._questions(case_set)
+        if not questions:
+            return {}
+        how = {"max_tokens": self.task.decoding.max_tokens, **self.task.sampling.model_dump()}
+
+        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+            log = self.store.root / "logs" / f"samples-{out.name}.log"
+            drawn = cast(SamplingModel, chosen).sample(questions, log=log, **how)
+            _write(out, [[answer.to_json() for answer in answers] for answers in drawn])
+            return {"answers": sum(map(len, drawn))}
+
+        rows = self._built(self._step("samples", chosen, case_set, questions, build, **how)).read_json(
+            "rows.json"
+        )
+        return {q.id: [Generation(**row) for row in each] for q, each in zip(questions, rows, strict=True)}
 
     def _likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
         chosen = self._scoring(model, "likelihoods")
@@ -190,7 +227,7 @@ class Evidence:
 
     def _scoring(self, name: str, what: str) -> ScoringModel:
         model = self.model(name)
-        if not hasattr(model, {"likelihoods": "score", "timings": "time"}[what]):
+        if not hasattr(model, {"likelihoods": "score", "timings": "time", "samples": "sample"}[what]):
             raise NotEvaluated(f"the runtime of {name!r} gives no {what}")
         return cast(ScoringModel, model)
 
@@ -212,5 +249,5 @@ class Evidence:
         return self.use(self.store.build(step))
 
 
-def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+def _write(out: Path, rows: Sequence[Any]) -> None:
     (out / "rows.json").write_text(json.dumps(rows, ensure_ascii=False, indent=0), encoding="utf-8")

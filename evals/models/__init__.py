@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]  # role, content; name, tool_call_id and tool_calls where tools are called
 EOS, LENGTH, ERROR = "eos", "length", "error"
 UNKNOWN = "unknown"  # the runtime does not say, so nobody may count the answer as ended
 
@@ -71,6 +71,12 @@ class Question:
         return json.dumps([[dict(message) for message in self.messages], self.reference])
 
 
+def opened(system: str, messages: Sequence[Message]) -> list[Message]:
+    """A conversation with the system prompt before it, unless it begins with one of its own."""
+    own = bool(messages) and messages[0]["role"] == "system"
+    return [*([{"role": "system", "content": system}] if system and not own else []), *messages]
+
+
 class Model(Protocol):
     """Something that answers prompts.
 
@@ -93,3 +99,30 @@ class ScoringModel(Model, Protocol):
     def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]: ...
 
     def time(self, questions: Sequence[Question], max_tokens: int, log: Path) -> Timings: ...
+
+
+class SamplingModel(Model, Protocol):
+    """A model whose runtime also draws answers."""
+
+    def sample(
+        self,
+        questions: Sequence[Question],
+        max_tokens: int,
+        log: Path,
+        temperature: float,
+        samples: int,
+        seed: int,
+    ) -> list[list[Generation]]:
+        """``samples`` answers to each question, in the order of the questions."""
+        ...
+
+
+class SetModel(Model, Protocol):
+    """A model whose runtime can be set up otherwise, which should not change its answers."""
+
+    def variant(self, slots: int, threads: int) -> Model: ...
+
+
+def seed_of(seed: int, samples: int, number: int) -> int:
+    """The seed of one of ``samples`` rounds, where a runtime takes one for each; no two seeds share any."""
+    return seed * samples + number

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.models import Question
+from seatrial.evals.models import Question, opened
 from seatrial.evals.provenance import decided_by
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "safetensor
 
 def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Question) -> Step:
     """The step whose facts hold the adapter's answer to one question."""
-    messages = [{"role": "system", "content": system}, *question.messages]
+    messages = opened(system, question.messages)
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         log = out.parent.parent / "logs" / f"adapter-answer-{out.name}.log"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.models import Generation, Likelihood, Message, Question, Timings
+from seatrial.evals.models import Generation, Likelihood, Message, Question, Timings, opened
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import ChildDied, JsonProcess
@@ -25,13 +25,30 @@ class LlamaCppModel:
         system: system prompt put before every question ("" for none).
         context: context length in tokens.
         slots: sequences decoded together.
+        threads: of the runtime; None for as many as there are processors.
+        grammar: GBNF text that every answer follows (:func:`seatrial.evals.models.grammar.grammar_of`).
     """
 
-    def __init__(self, name: str, path: Path, sha256: str, system: str, context: int, slots: int = 8) -> None:
-        self.name, self.path, self.system = name, path, system
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        settings = {"context": context, "slots": slots, "threads": threads}
-        self._load = {"op": "load", "path": str(path), **settings}
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        sha256: str,
+        system: str,
+        context: int,
+        slots: int = 8,
+        threads: int | None = None,
+        grammar: str | None = None,
+    ) -> None:
+        self.name, self.path, self.system, self.grammar = name, path, system, grammar
+        self._sha256, self._context = sha256, context
+        settings: Mapping[str, Any] = {
+            "context": context,
+            "slots": slots,
+            "threads": threads or _processors(),
+        }
+        follows: Mapping[str, Any] = {} if grammar is None else {"grammar": grammar}
+        self._load = {"op": "load", "path": str(path), **settings, **follows}
         self.identity: Mapping[str, Any] = {
             "runtime": "llama.cpp",
             **decided_by(__name__, packages=PACKAGES),
@@ -39,12 +56,37 @@ class LlamaCppModel:
             "system": system,
             **settings,
             "flash_attention": False,
+            **follows,
         }
+
+    def variant(self, slots: int, threads: int) -> LlamaCppModel:
+        """The same model in a runtime that is set up otherwise, which should not change its answers."""
+        return LlamaCppModel(
+            self.name, self.path, self._sha256, self.system, self._context, slots, threads, self.grammar
+        )
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
         """Answers in the order of ``questions``; the prompt prefix that all share is decoded once."""
         request = {"op": "generate", "prompts": self._prompts(questions), "max_tokens": max_tokens}
         return [Generation(**answer) for answer in self._ask(request, log)]
+
+    def sample(
+        self,
+        questions: Sequence[Question],
+        max_tokens: int,
+        log: Path,
+        temperature: float,
+        samples: int,
+        seed: int,
+    ) -> list[list[Generation]]:
+        """``samples`` answers to each question, drawn from softmax(logits / temperature).
+
+        The numbers drawn depend on the seed, the question and the sample's number alone; at temperature 0
+        every sample is the answer of :meth:`generate`.
+        """
+        how = {"max_tokens": max_tokens, "temperature": temperature, "samples": samples, "seed": seed}
+        rows = self._ask({"op": "sample", "prompts": self._prompts(questions), **how}, log)
+        return [[Generation(**answer) for answer in answers] for answers in rows]
 
     def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]:
         """Likelihood of each question's reference answer, end-of-turn token included."""
@@ -67,8 +109,7 @@ class LlamaCppModel:
         return self._ask({"op": "diverge", "rows": rows, "reference": str(reference)}, log)
 
     def _prompts(self, questions: Sequence[Question]) -> list[list[Message]]:
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return [[*system, *question.messages] for question in questions]
+        return [opened(self.system, question.messages) for question in questions]
 
     def _ask(self, request: Mapping[str, Any], log: Path) -> Any:
         with JsonProcess(
@@ -83,3 +124,7 @@ class LlamaCppModel:
                     hint=f"is it a whole GGUF file? {error.hint}",
                 ) from None
             return worker.call(request, SILENCE)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,9 +1,10 @@
 """The llama.cpp process: ``python -m seatrial.evals.models.llama_worker`` reads JSON lines.
 
-``load`` opens a GGUF file; ``generate`` answers prompts greedily, several at a time; ``score`` gives the
-likelihood of reference answers; ``time`` answers one at a time and measures; ``inspect`` shows how the file
-renders and tokenises; ``diverge`` compares its next-token distributions with recorded ones. Prompts are
-rendered with the file's own chat template and tokenised by llama.cpp, so what is judged is the file.
+``load`` opens a GGUF file; ``generate`` answers prompts greedily, several at a time, and ``sample`` draws
+several answers to each; ``score`` gives the likelihood of reference answers; ``time`` answers one at a time
+and measures; ``inspect`` shows how the file renders and tokenises; ``diverge`` compares its next-token
+distributions with recorded ones. Prompts are rendered with the file's own chat template and tokenised by
+llama.cpp, so what is judged is the file. A grammar, if ``load`` brings one, binds all answers.
 Batches are filled in a fixed order, so equal requests to equal files give equal answers on one machine.
 """
 
@@ -14,7 +15,7 @@ import resource
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import llama_cpp as lib
 import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+from seatrial.evals.models.llama_choice import Choice, Draw, Grammar
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import serve
 
@@ -39,6 +41,7 @@ class Slot:
     pending: list[int]
     position: int
     started: float
+    choice: Choice
     produced: list[int] = field(default_factory=list)
     first_token: float | None = None
 
@@ -46,7 +49,7 @@ class Slot:
 class Engine:
     """One GGUF file with one context."""
 
-    def __init__(self, path: str, context: int, slots: int, threads: int) -> None:
+    def __init__(self, path: str, context: int, slots: int, threads: int, grammar: str | None = None) -> None:
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         self.model = lib.llama_model_load_from_file(path.encode(), params)
@@ -67,6 +70,7 @@ class Engine:
         self.ctx = lib.llama_init_from_model(self.model, options)
         if not self.ctx:
             raise SeatrialError("llama.cpp could not make a context", where=path, hint="see its log")
+        self.grammar = None if grammar is None else Grammar(self.vocab, grammar)
         self.memory = lib.llama_get_memory(self.ctx)
         self.batch = lib.llama_batch_init(BATCH, 0, 1)
         template = lib.llama_model_chat_template(self.model, None)
@@ -143,8 +147,10 @@ class Engine:
             self.decode([(token, start + i, 0, False) for i, token in enumerate(part)])
         return length
 
-    def answer(self, prompts: list[list[int]], max_tokens: int, slots: int) -> list[dict[str, Any]]:
-        """Greedy answers to tokenised prompts, in their order."""
+    def answer(
+        self, prompts: list[list[int]], max_tokens: int, slots: int, draws: Sequence[Draw] = ()
+    ) -> list[dict[str, Any]]:
+        """Answers to tokenised prompts, in their order: each with its draw, or greedy without any."""
         self.clear()
         prefix = self.share_prefix(prompts)
         answers: dict[int, dict[str, Any]] = {}
@@ -164,7 +170,8 @@ class Engine:
                     break
                 waiting.popleft()
                 used += need
-                slot = Slot(index, free.pop(), prompt, prompt[prefix:], prefix, time.perf_counter())
+                choice = Choice(draws[index] if draws else None, self.grammar and self.grammar.copy())
+                slot = Slot(index, free.pop(), prompt, prompt[prefix:], prefix, time.perf_counter(), choice)
                 if prefix:
                     lib.llama_memory_seq_cp(self.memory, 0, slot.sequence, 0, prefix)
                 active.append(slot)
@@ -175,6 +182,18 @@ class Engine:
                 active.remove(slot)
                 free.append(slot.sequence)
         return [answers[index] for index in range(len(prompts))]
+
+    def sample(
+        self, prompts: list[list[int]], max_tokens: int, temperature: float, samples: int, seed: int
+    ) -> list[list[dict[str, Any]]]:
+        """``samples`` answers to each prompt; at temperature 0 all are the greedy one.
+
+        What all prompts begin with is decoded once, so of a single prompt nearly all of it.
+        """
+        asked = [prompt for prompt in prompts for _ in range(samples)]
+        draws = [Draw.seeded(temperature, seed, p, n) for p in prompts for n in range(samples)]
+        answers = self.answer(asked, max_tokens, self.slots, draws if temperature > 0 else ())
+        return [answers[start : start + samples] for start in range(0, len(answers), samples)]
 
     def _advance(self, active: list[Slot]) -> None:
         """One batch: the next token of every running slot, then as much of new prompts as fits."""
@@ -192,7 +211,7 @@ class Engine:
                 asks.append((slot, len(entries) - 1))
         self.decode(entries)
         for slot, entry in asks:
-            token = int(np.argmax(self.logits(entry)))
+            token = slot.choice.next(self.logits(entry))
             if slot.first_token is None:
                 slot.first_token = time.perf_counter()
             slot.produced.append(token)
@@ -203,6 +222,7 @@ class Engine:
 
     def _close(self, slot: Slot) -> dict[str, Any]:
         lib.llama_memory_seq_rm(self.memory, slot.sequence, -1, -1)
+        slot.choice.close()
         ended = self.ends(slot.produced[-1])
         assert slot.first_token is not None
         return {
@@ -343,7 +363,7 @@ class Worker:
 
     def handle(self, request: dict[str, Any], send: Callable[..., None]) -> Any:
         if request["op"] == "load":
-            self.engine = Engine(request["path"], request["context"], request["slots"], request["threads"])
+            self.engine = Engine(**{key: value for key, value in request.items() if key != "op"})
             return {"context": self.engine.context}
         engine = self.engine
         assert engine is not None, "load comes first"
@@ -356,6 +376,9 @@ class Worker:
         prompts = [engine.prompt_tokens(messages) for messages in request["prompts"]]
         if request["op"] == "generate":
             return engine.answer(prompts, request["max_tokens"], engine.slots)
+        if request["op"] == "sample":
+            how = {key: request[key] for key in ("max_tokens", "temperature", "samples", "seed")}
+            return engine.sample(prompts, **how)
         engine.answer(prompts[:1], request["max_tokens"], 1)
         answers = [engine.answer([prompt], request["max_tokens"], 1)[0] for prompt in prompts]
         return {"answers": answers, "peak_memory": peak_memory()}

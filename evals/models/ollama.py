@@ -7,6 +7,7 @@ length and everything else are the Modelfile's. The model is removed afterwards.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,13 @@ from typing import Any
 
 import httpx
 from ollama import Client, ResponseError
+from pydantic import Field
 
-from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Message, Question, encodable
+from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Message, Model, Question, encodable
 from seatrial.evals.models.modelfile import RefusedModelfile, read_modelfile
 from seatrial.evals.models.modelfile_source import hindrance
 from seatrial.evals.models.ollama_server import find, last_lines, version_of
+from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
 
@@ -188,3 +191,17 @@ def _remove(client: Client, model: str) -> None:
     with contextlib.suppress(ResponseError):
         client.chat(model, messages=[], keep_alive=0)  # out of the memory of a server that goes on
     client.delete(model)
+
+
+class Table(ModelTable):
+    """A model that an Ollama server has under a name, such as a larger one; asked by its OpenAI endpoint."""
+
+    name_there: str = Field(alias="model")
+    """What the server calls it, such as `llama3.2:3b`."""
+
+    def model(self, name: str, around: Surroundings) -> Model:
+        from seatrial.evals.models.openai import OpenAIModel
+
+        host = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
+        address = host if "://" in host else f"http://{host}"
+        return OpenAIModel(name, f"{address.rstrip('/')}/v1", self.name_there, self.prompt(name, around.task))

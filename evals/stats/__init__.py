@@ -18,6 +18,7 @@ from seatrial.evals.stats.rows import (
     weighted_mean,
     weighted_mean_of,
 )
+from seatrial.evals.stats.sampling import pass_at_k, pass_hat_k
 from seatrial.evals.stats.shares import (
     cases_needed,
     compare_shares,
@@ -41,6 +42,8 @@ __all__ = [
     "fewest_all_right",
     "fewest_all_won",
     "mean",
+    "pass_at_k",
+    "pass_hat_k",
     "percentile",
     "percentile_of",
     "perplexity",

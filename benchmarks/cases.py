@@ -32,7 +32,7 @@ from tempfile import TemporaryDirectory
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STARTUP = 10  # cases of the run that is taken for start-up
-METRICS = ("operation_accuracy", "json_parse", "schema_validity", "stopped", "no_repetition")
+METRICS = ("accuracy", "json_parse", "schema_validity", "stopped", "no_repetition")
 
 TASK = """
 name = "cost"
@@ -41,10 +41,11 @@ intent = "Sorts requests. Made to be asked many cases."
 non_goals = ["Anything else."]
 recipe = "smollm2-135m-cpu"
 train = "train.jsonl"
-[contract]
+[answer]
 schema = "contract.schema.json"
-operations = ["on", "off"]
-no_operation = "off"
+label = "operation"
+otherwise = "off"
+text = "reply"
 [decoding]
 temperature = 0
 max_tokens = 32

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seatrial.evals.answer import detect_operation, find_object, parse_strict
+from seatrial.evals.answer import Reader, find_object, parse_strict
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence, NotEvaluated, TimedAnswers
 from seatrial.evals.export import Export
@@ -21,12 +21,13 @@ from seatrial.evals.metrics import METRICS
 from seatrial.evals.metrics.rating import rubric
 from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question
 from seatrial.evals.ratings import answer_digest
+from seatrial.evals.task import Criterion, load_task
 from seatrial.training.errors import SeatrialError
 from seatrial.training.store import Artifact, file_digest
-from seatrial.training.task import Criterion, load_task
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "task_api"
 OPERATIONS = ("create", "list", "update", "complete", "delete", "none")
+READER = load_task(GOLDEN).reader
 RUBRIC = {
     "follow_up_words": ["anything", "would"],
     "foreign_terms": ["to-do", "ticket"],
@@ -42,7 +43,9 @@ def answer(operation="create", arguments=None, reply=REPLY, **more):
 
 def case_of(expect=None, prompt="add buy milk", reference=None):
     question = Question("c-1", ({"role": "user", "content": prompt},), reference)
-    return Case("c-1", question, "domain", "cases/domain.jsonl:4", expect or {})
+    expect = expect or {}
+    label = expect.get("operation", "")
+    return Case("c-1", question, "domain", "cases/domain.jsonl:4", expect, label=label)
 
 
 def criterion_for(metric, cases=("domain",), **more):
@@ -70,46 +73,47 @@ CREATE = {"operation": "create"}
 MILK = {"operation": "create", "arguments": {"title": "buy milk"}}
 LONG = "".join(f"{number} bottles, " for number in range(80))  # 950 characters, nothing in them repeats
 LIKE_REFERENCE = {"reference": answer()}
+ARGUMENTS = {"settings": {"fields": ["operation", "arguments"], "ignore_words": ["the", "a", "an", "my"]}}
 
 # metric, answer, what is expected, further arguments of score(), why it is missed ("" for a hit)
 ANSWERS = [
-    ("operation_accuracy", answer(), CREATE, {}, ""),
-    ("operation_accuracy", "Sure, I've added it.", CREATE, {}, ""),
+    ("accuracy", answer(), CREATE, {}, ""),
+    ("accuracy", "Sure, I've added it.", CREATE, {}, ""),
     (
-        "operation_accuracy",
+        "accuracy",
         answer("delete"),
         CREATE,
         {},
-        "operation 'delete' (read from its json) where 'create' is right",
+        "operation 'delete' where 'create' is right",
     ),
     (
-        "operation_accuracy",
+        "accuracy",
         "It was removed.",
         CREATE,
         {},
         "operation 'delete' (read from its words) where 'create' is right",
     ),
-    ("operation_accuracy", "", CREATE, {}, "operation 'none' (read from its words) where 'create' is right"),
-    ("argument_accuracy", answer(), MILK, {}, ""),
-    ("argument_accuracy", f"```json\n{answer()}\n```", MILK, {}, ""),
+    ("accuracy", "", CREATE, {}, "operation 'none' (read from its words) where 'create' is right"),
+    ("fields_right", answer(), MILK, ARGUMENTS, ""),
+    ("fields_right", f"```json\n{answer()}\n```", MILK, ARGUMENTS, ""),
     (
-        "argument_accuracy",
+        "fields_right",
         answer(arguments={"title": "buy silk"}),
         MILK,
-        {},
+        ARGUMENTS,
         "title: 'buy silk' where 'buy milk' is right",
     ),
-    ("argument_accuracy", answer(arguments={}), MILK, {}, "title: None where 'buy milk' is right"),
+    ("fields_right", answer(arguments={}), MILK, ARGUMENTS, "title: None where 'buy milk' is right"),
     (
-        "argument_accuracy",
+        "fields_right",
         answer(arguments={"title": "buy milk", "due": "now"}),
         MILK,
-        {},
+        ARGUMENTS,
         "due: 'now' where None is right",
     ),
-    ("argument_accuracy", answer("delete"), MILK, {}, "operation: 'delete' where 'create' is right"),
-    ("argument_accuracy", answer(arguments="buy milk"), MILK, {}, "title: None where 'buy milk' is right"),
-    ("argument_accuracy", "I created it", MILK, {}, "operation: None where 'create' is right"),
+    ("fields_right", answer("delete"), MILK, ARGUMENTS, "operation: 'delete' where 'create' is right"),
+    ("fields_right", answer(arguments="buy milk"), MILK, ARGUMENTS, "title: None where 'buy milk' is right"),
+    ("fields_right", "I created it", MILK, ARGUMENTS, "operation: None where 'create' is right"),
     ("json_parse", answer(), None, {}, ""),
     ("json_parse", f"\n  {answer()}\n", None, {}, ""),
     ("json_parse", f"Sure! {answer()}", None, {}, "not JSON: "),
@@ -157,9 +161,9 @@ ANSWERS = [
     ("keyword_recall", "The capital is PARIS.", {"contains_any": ["Paris"]}, {}, ""),
     ("keyword_recall", "It is Strasse", {"contains_any": ["x", "straße"]}, {}, ""),
     ("keyword_recall", "Lyon", {"contains_any": ["Paris"]}, {}, "none of the expected words"),
-    ("reply_similarity", answer(), None, LIKE_REFERENCE, ""),
-    ("reply_similarity", REPLY, None, LIKE_REFERENCE, ""),
-    ("reply_similarity", answer(reply="Nope"), None, LIKE_REFERENCE, "ROUGE-L 0.00"),
+    ("rouge_l", answer(), None, LIKE_REFERENCE, ""),
+    ("rouge_l", REPLY, None, LIKE_REFERENCE, ""),
+    ("rouge_l", answer(reply="Nope"), None, LIKE_REFERENCE, "ROUGE-L 0.00"),
     ("response_rating", answer(), CREATE, {"settings": RUBRIC}, ""),
     (
         "response_rating",
@@ -185,14 +189,7 @@ def test_an_answer_is_scored_and_a_miss_says_why(metric, text, expect, more, rea
         assert found.value == (0.0 if reason else 1.0)
 
 
-def test_every_metric_of_single_answers_has_a_hit_and_a_miss_above():
-    judged = {name for name, metric in METRICS.items() if metric.judge}
-    assert judged == {row[0] for row in ANSWERS if row[4]} == {row[0] for row in ANSWERS if not row[4]}
-
-
-@pytest.mark.parametrize(
-    "metric", ["operation_accuracy", "argument_accuracy", "keyword_recall", "reply_similarity"]
-)
+@pytest.mark.parametrize("metric", ["accuracy", "fields_right", "keyword_recall", "rouge_l"])
 def test_a_case_that_does_not_say_what_is_right_is_not_scored(metric):
     assert score(metric, answer()) is None
 
@@ -211,7 +208,7 @@ def test_a_case_that_does_not_say_what_is_right_is_not_scored(metric):
 )
 def test_case_articles_quotes_and_spaces_do_not_make_an_argument_wrong(given, expected):
     expect = {"operation": "create", "arguments": {"title": expected}}
-    assert not score("argument_accuracy", answer(arguments={"title": given}), expect).missed
+    assert not score("fields_right", answer(arguments={"title": given}), expect, **ARGUMENTS).missed
 
 
 @pytest.mark.parametrize(
@@ -227,7 +224,7 @@ def test_case_articles_quotes_and_spaces_do_not_make_an_argument_wrong(given, ex
 )
 def test_other_words_and_other_types_do_make_an_argument_wrong(given, expected):
     expect = {"operation": "create", "arguments": {"title": expected}}
-    assert score("argument_accuracy", answer(arguments={"title": given}), expect).missed
+    assert score("fields_right", answer(arguments={"title": given}), expect, **ARGUMENTS).missed
 
 
 # --- the operation of an answer ------------------------------------------------------------------------
@@ -236,13 +233,13 @@ def test_other_words_and_other_types_do_make_an_argument_wrong(given, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (answer("delete"), ("delete", "json")),
-        (answer(" Delete "), ("delete", "json")),
-        (f"```json\n{answer('delete')}\n```", ("delete", "json")),
-        (f"Sure, I created this: {answer('delete')} and updated it", ("delete", "json")),
-        ("{not json} " + answer("update"), ("update", "json")),
-        (answer("none"), ("none", "json")),
-        (answer("fly"), ("fly", "json")),  # right for no case, not even one where nothing may be done
+        (answer("delete"), ("delete", "operation")),
+        (answer(" Delete "), ("delete", "operation")),
+        (f"```json\n{answer('delete')}\n```", ("delete", "operation")),
+        (f"Sure, I created this: {answer('delete')} and updated it", ("delete", "operation")),
+        ("{not json} " + answer("update"), ("update", "operation")),
+        (answer("none"), ("none", "operation")),
+        (answer("fly"), ("fly", "operation")),  # right for no case, not even one where nothing may be done
         (answer(["create"]), ("create", "words")),
         ('{"reply": "I deleted it."}', ("delete", "words")),
         ("I've removed the task and then added another.", ("delete", "words")),
@@ -256,11 +253,12 @@ def test_other_words_and_other_types_do_make_an_argument_wrong(given, expected):
     ],
 )
 def test_the_operation_is_read_from_json_and_else_from_the_words(text, expected):
-    assert detect_operation(text, OPERATIONS, "none") == expected
+    assert READER.label(text) == expected
 
 
-def test_only_operations_of_the_task_are_found():
-    assert detect_operation("I deleted it.", ("create", "none"), "none") == ("none", "words")
+def test_only_labels_of_the_task_are_found():
+    few = Reader(READER.spec.model_copy(update={"labels": ("create", "none")}), GOLDEN)
+    assert few.label("I deleted it.") == ("none", "words")
 
 
 @pytest.mark.parametrize(
@@ -315,13 +313,13 @@ def test_hostile_answers_are_read_quickly_and_without_a_crash(name):
     started = time.process_time()
     parse_strict(text)
     find_object(text)
-    operation, source = detect_operation(text, OPERATIONS, "none")
+    operation, source = READER.label(text)
     assert time.process_time() - started < 5
     assert operation not in OPERATIONS[:-1]
-    assert source in ("json", "words")
+    assert source in ("operation", "words")
 
 
-@pytest.mark.parametrize("metric", sorted(name for name, metric in METRICS.items() if metric.judge))
+@pytest.mark.parametrize("metric", sorted({row[0] for row in ANSWERS}))
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_metric_crashes_on_a_hostile_answer(metric, name):
     expect = MILK | {"contains_any": ["milk"]}
@@ -344,9 +342,9 @@ def test_no_text_makes_reading_an_answer_raise(text):
     value, problem = parse_strict(text)
     assert problem == "" or value is None
     assert find_object(text) is None or isinstance(find_object(text), dict)
-    operation, source = detect_operation(text, OPERATIONS, "none")
+    operation, source = READER.label(text)
     assert source == "json" or operation in OPERATIONS
-    assert source in ("json", "words")
+    assert source in ("operation", "words")
 
 
 @given(

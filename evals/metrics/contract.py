@@ -1,29 +1,35 @@
-"""json_parse and schema_validity: can the caller use the answer at all?"""
+"""Can the caller use the answer at all?"""
 
 from __future__ import annotations
 
-from seatrial.evals.answer import parse_strict
 from seatrial.evals.cases import Case
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.metrics.base import Score, per_answer, scored
+from seatrial.evals.metrics.base import Score, metric, scored
 from seatrial.evals.models import Generation
-from seatrial.training.task import Criterion
 
 
-@per_answer()
+@metric(always=True, covers="contract")
 def json_parse(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
-    """Share of answers that are one JSON value with nothing around it."""
-    _, problem = parse_strict(generation.text)
-    return scored(case, generation, not problem, problem, "one JSON value, nothing around it")
+    """Share of answers that their caller can read: one JSON value with nothing around it, or some text.
+
+    What the task's ``[answer]`` says decides: of free text and of labels only emptiness is wrong.
+
+    Empty: wrong. Broken, refused: wrong where JSON is asked for.
+    """
+    _, problem = evidence.task.reader.parsed(generation.text)
+    wanted = "text" if evidence.task.answer.type in ("text", "label") else "one JSON value, nothing around it"
+    return scored(case, generation, not problem, problem, wanted)
 
 
-@per_answer()
+@metric(always=True, covers="contract")
 def schema_validity(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:
-    """Share of answers that are JSON and fulfil the contract's schema."""
-    value, problem = parse_strict(generation.text)
-    if not problem:
-        error = next(iter(evidence.contract.iter_errors(value)), None)
-        problem = f"{error.json_path}: {error.message}" if error else ""
-    return scored(case, generation, not problem, problem, "an object that fulfils the contract")
+    """Share of answers that fulfil the contract: the JSON schema, one of the labels, or calls of known tools
+    with arguments that their schemas allow.
+
+    Empty: wrong. Broken, refused: wrong but for free text.
+    """
+    problem = evidence.task.reader.problem(generation.text)
+    return scored(case, generation, not problem, problem, "an answer that fulfils the contract")

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from seatrial.evals import stats
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.stats.percentiles import fewest_with_bounds
-from seatrial.training.task import Criterion
 
 FEW = 5
 """Fewer answers by the toss of a coin are all right more often than once in 20: 0.5 to the power of 4."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from seatrial.evals import stats
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.metrics import enough
 from seatrial.evals.metrics.enough import Least
 from seatrial.evals.metrics.scores import Score
 from seatrial.evals.stats import Comparison, Estimate
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.task import Criterion
 
 Scale = tuple[float | None, float | None]
 Pairs = tuple[list[Score], list[Score]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.metrics.base import Estimator, Measure, Metric, Score, counted, only, share
+from seatrial.evals.metrics.base import Estimator, Measure, Metric, Score, counted, only, register, share
 from seatrial.evals.models import EOS, Generation
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
 from seatrial.training.store import Artifact
-from seatrial.training.task import Criterion
 
 
 def _adapter_loads(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
@@ -83,7 +83,7 @@ def _answering(name: str, answers: list[Generation]) -> Score:
 
 
 def _of_files(name: str, about: str, unit: str, better: str, measure: Measure, estimate: Estimator) -> Metric:
-    return Metric(name, about, unit, better, measure, estimate, needs_cases=False)
+    return register(Metric(name, about, unit, better, measure, estimate, needs_cases=False, of="file"))
 
 
 adapter_loads = _of_files(
@@ -101,11 +101,14 @@ file_size = _of_files("file_size", "Size of the shipped file", "GB", "lower", _f
 training_minutes = _of_files(
     "training_minutes", "Minutes that training took when it was run", "min", "lower", _training_minutes, only
 )
-ollama_answers = Metric(
-    "ollama_answers",
-    "Share of cases that the shipped file answers in Ollama",
-    "share",
-    "higher",
-    _ollama_answers,
-    share,
+ollama_answers = register(
+    Metric(
+        "ollama_answers",
+        "Share of cases that the shipped file answers in Ollama",
+        "share",
+        "higher",
+        _ollama_answers,
+        share,
+        of="file",
+    )
 )

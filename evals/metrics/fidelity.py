@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import fmean
 
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.fidelity.chain import DIVERGENCES, OLLAMA
 from seatrial.evals.fidelity.findings import Finding
-from seatrial.evals.metrics.base import Measure, Metric, Score, counted, only
+from seatrial.evals.metrics.base import Measure, Metric, Score, counted, only, register
 from seatrial.evals.metrics.estimators import per_token
 from seatrial.evals.metrics.scores import score_of
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.task import Criterion
+
+TRAINED = "trained"
 
 
 def _checks(name: str, about: str, read: Callable[[Evidence, Criterion, str], list[Finding]]) -> Metric:
@@ -22,7 +24,7 @@ def _checks(name: str, about: str, read: Callable[[Evidence, Criterion, str], li
         found = read(evidence, criterion, model)
         return [score_of(finding, "differs from the trained model") for finding in found]
 
-    return Metric(name, about, "share", "higher", measure, counted, needs_cases=False)
+    return register(Metric(name, about, "share", "higher", measure, counted, needs_cases=False, of=TRAINED))
 
 
 def _weights(evidence: Evidence, criterion: Criterion, model: str) -> list[Finding]:
@@ -73,7 +75,7 @@ def _divergence(what: str, change: bool = False) -> Measure:
         scores = []
         for case, row, before in zip(evidence.chain.row_cases(), rows, trained, strict=True):
             value = fmean(row[what]) - (fmean(before[what]) if change else 0.0)
-            scores.append(Score(case.id, value, weight=len(row[what]), group=case.operation or ""))
+            scores.append(Score(case.id, value, weight=len(row[what]), group=case.label))
         if not scores:
             raise NotEvaluated(f"no case of {', '.join(criterion.cases)} has a 'reference' answer")
         return scores
@@ -101,17 +103,20 @@ token_parity = _checks(
 prompt_parity = _checks(
     "prompt_parity", "Share of conversations rendered as the trained chat template renders them", _prompts
 )
-adapter_strength_error = Metric(
-    "adapter_strength_error",
-    "How far the adapter's factor in the file (or that of its base's rounding) is from our own file's",
-    "",
-    "lower",
-    _strength,
-    only,
-    needs_cases=False,
+adapter_strength_error = register(
+    Metric(
+        "adapter_strength_error",
+        "How far the adapter's factor in the file (or that of its base's rounding) is from our own file's",
+        "",
+        "lower",
+        _strength,
+        only,
+        needs_cases=False,
+        of=TRAINED,
+    )
 )
 kl_divergence, top1_agreement, nll_change = (
-    Metric(name, about, unit, better, measure, estimator)
+    register(Metric(name, about, unit, better, measure, estimator, of=TRAINED))
     for name, about, unit, better, measure, estimator in (
         (
             DIVERGENCES[0],

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable
 
 from seatrial.evals.cases import Case
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.metrics.base import Estimator, Metric, Score, average, only, percentile
+from seatrial.evals.metrics.base import Estimator, Metric, Score, average, only, percentile, register
 from seatrial.evals.models import ERROR, Generation
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.task import Criterion
 
 Value = Callable[[Generation], float | None]
 
@@ -47,7 +47,7 @@ def _timed(
                     scores.append(Score(case.id, found))
         return scores
 
-    return Metric(name, about, unit, better, measure, estimator, settings=settings)
+    return register(Metric(name, about, unit, better, measure, estimator, settings=settings, of="file"))
 
 
 def _missing(answer: Generation) -> str:
@@ -68,7 +68,7 @@ def _never(case: Case, answer: Generation, problem: str, worst: float) -> Score:
         actual=answer.text or answer.error,
         prompt=case.prompt,
         where=case.where,
-        group=case.operation or "",
+        group=case.label,
     )
 
 
@@ -120,12 +120,15 @@ tokens_per_second = _timed(
     _speed,
     average(0.0),
 )
-peak_memory = Metric(
-    "peak_memory",
-    "Peak resident memory of the runtime process",
-    "GB",
-    "lower",
-    _peak_memory,
-    only,
-    needs_cases=False,
+peak_memory = register(
+    Metric(
+        "peak_memory",
+        "Peak resident memory of the runtime process",
+        "GB",
+        "lower",
+        _peak_memory,
+        only,
+        needs_cases=False,
+        of="file",
+    )
 )

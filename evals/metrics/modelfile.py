@@ -7,17 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.fidelity.metadata import Finding
 from seatrial.evals.fidelity.modelfile import Judged, judge_modelfile, refused
-from seatrial.evals.metrics.base import Metric, Score, counted
+from seatrial.evals.metrics.base import Metric, Score, counted, register
 from seatrial.evals.metrics.scores import score_of
 from seatrial.evals.models.modelfile import read_text
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.modelfile import chat_format, read_metadata
-from seatrial.training.task import Criterion
 
 CONTROL = 3  # of tokenizer.ggml.token_type: a token that no text holds
 WRITTEN_HERE = "no Modelfile was given: the one that was judged was written here; serve the file with it"
@@ -98,12 +98,15 @@ def _trained_template(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-modelfile_parity = Metric(
-    "modelfile_parity",
-    "Share of the Modelfile's instructions that leave the judged answers as they are",
-    "share",
-    "higher",
-    _modelfile,
-    counted,
-    needs_cases=False,
+modelfile_parity = register(
+    Metric(
+        "modelfile_parity",
+        "Share of the Modelfile's instructions that leave the judged answers as they are",
+        "share",
+        "higher",
+        _modelfile,
+        counted,
+        needs_cases=False,
+        of="file",
+    )
 )

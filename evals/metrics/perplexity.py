@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.metrics.base import Metric, Score
+from seatrial.evals.metrics.base import Metric, Score, register
 from seatrial.evals.metrics.estimators import perplexity_over_rows
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.task import Criterion
 
 
 def _measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
@@ -16,18 +16,20 @@ def _measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score
         for case in evidence.cases[case_set]:
             if case.id in likelihoods:
                 found = likelihoods[case.id]
-                group = case.operation or ""
-                scores.append(Score(case.id, found.nll, weight=found.tokens, group=group))
+                scores.append(Score(case.id, found.nll, weight=found.tokens, group=case.label))
     if not scores:
         raise NotEvaluated(f"no case of {', '.join(criterion.cases)} has a 'reference' answer")
     return scores
 
 
-perplexity = Metric(
-    "perplexity",
-    "exp(negative log-likelihood per token) of reference answers, teacher-forced in the runtime",
-    unit="",
-    better="lower",
-    measure=_measure,
-    estimator=perplexity_over_rows,
+perplexity = register(
+    Metric(
+        "perplexity",
+        "exp(negative log-likelihood per token) of reference answers, teacher-forced in the runtime",
+        unit="",
+        better="lower",
+        measure=_measure,
+        estimator=perplexity_over_rows,
+        of="file",
+    )
 )

@@ -11,18 +11,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seatrial.evals.answer import parse_strict
 from seatrial.evals.cases import Case
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.metrics.base import Score, average, per_answer, scored
+from seatrial.evals.metrics.base import Score, average, metric, scored
 from seatrial.evals.models import Generation
 from seatrial.evals.ratings import answer_digest
-from seatrial.training.task import Criterion
 
 GOOD = 4.0  # an answer rated below this is listed as missed
 
 
-@per_answer(
+@metric(
     unit="points",
     estimator=average(1.0, 5.0),
     settings=("follow_up_words", "foreign_terms", "acknowledgements"),
@@ -30,7 +29,14 @@ GOOD = 4.0  # an answer rated below this is listed as missed
 def response_rating(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:
-    """Mean rating of the replies, 1 to 5; human where given, else by rubric."""
+    """Mean rating of the replies, 1 to 5: by people where they rated exactly this answer, else by rubric.
+
+    The rubric: 1 point, and 1 each for a fulfilled contract, an acknowledgement (the words that the setting
+    ``acknowledgements`` lists for the expected label), a question with one of ``follow_up_words``, and none
+    of ``foreign_terms``.
+
+    Empty: 1. Broken, refused: no point for the contract.
+    """
     given = evidence.ratings.get(answer_digest(case.id, generation.text))
     if given:
         value, source = sum(given) / len(given), "human"
@@ -46,13 +52,11 @@ def rubric(
     case: Case, generation: Generation, settings: Mapping[str, Any], evidence: Evidence
 ) -> tuple[float, list[str]]:
     """The automatic rating, and what it found lacking."""
-    value, problem = parse_strict(generation.text)
-    valid = not problem and evidence.contract.is_valid(value)
-    reply = value.get("reply", "") if isinstance(value, dict) else generation.text
-    reply = reply if isinstance(reply, str) else ""
+    reader = evidence.task.reader
+    reply = reader.strict_prose(generation.text)
     checks = {
-        "breaks the contract": valid,
-        "does not acknowledge the action": _has(reply, _acknowledgements(settings, case.operation)),
+        "breaks the contract": not reader.problem(generation.text),
+        "does not acknowledge the action": _has(reply, _acknowledgements(settings, case.label)),
         "no follow-up question": _asks(reply, settings.get("follow_up_words", ())),
         "uses other terms than the task's": not _has(reply, settings.get("foreign_terms", ())),
     }
@@ -62,8 +66,8 @@ def rubric(
     return 1.0 + sum(checks.values()), lacking
 
 
-def _acknowledgements(settings: Mapping[str, Any], operation: str | None) -> Sequence[str]:
-    words: Sequence[str] = settings.get("acknowledgements", {}).get(operation or "", ())
+def _acknowledgements(settings: Mapping[str, Any], label: str) -> Sequence[str]:
+    words: Sequence[str] = settings.get("acknowledgements", {}).get(label, ())
     return words
 
 

@@ -9,7 +9,8 @@ from seatrial.evals.fidelity.findings import Finding
 
 @dataclass(frozen=True)
 class Score:
-    """One case's score. ``weight`` is its number of tokens where a metric counts tokens.
+    """One case's score. ``weight`` is its number of tokens where a metric counts tokens; ``parts`` are the
+    numbers that an estimator adds up instead of values, such as matching n-grams.
 
     ``missed`` says that the case counts against the criterion; ``group`` puts it into a breakdown; ``stage``
     says where between data and user the fault of a missed check came in.
@@ -27,6 +28,8 @@ class Score:
     weight: float = 1.0
     note: str = ""
     stage: str = ""
+    found: str = ""
+    parts: tuple[float, ...] = ()
 
 
 def score_of(finding: Finding, reason: str, note: str = "") -> Score:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from seatrial.evals.cases import Case
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.metrics.base import Score, per_answer, scored
+from seatrial.evals.metrics.base import METRICS, Score, metric, scored
 from seatrial.evals.models import EOS, ERROR, LENGTH, Generation
 from seatrial.evals.repetition import repetition
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.task import Criterion
 
 
-@per_answer()
-def _stopped(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
-    """Share of answers that the model ended by itself, within the token limit."""
+@metric(always=True, covers="stopping")
+def stopped(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
+    """Share of answers that the model ended by itself, within the token limit.
+
+    Not evaluated where a program does not say why an answer ended.
+
+    Empty, broken, refused: by how they ended.
+    """
     if _untold(generation):
         return None
     reason = generation.error or (
@@ -37,17 +42,21 @@ def _all_told(evidence: Evidence, criterion: Criterion, model: str) -> list[Scor
             f"the program does not say why {untold} of its {len(answers)} answers ended: "
             f"let it write 'stop_reason' ({EOS}, {LENGTH} or {ERROR})"
         )
-    return _stopped.measure(evidence, criterion, model)
+    return _MEASURE(evidence, criterion, model)
 
 
-stopped = replace(_stopped, name="stopped", measure=_all_told)
+_MEASURE = stopped.measure
+METRICS["stopped"] = stopped = replace(stopped, measure=_all_told)
 
 
-@per_answer()
+@metric()
 def no_repetition(
     case: Case, generation: Generation, criterion: Criterion, evidence: Evidence
 ) -> Score | None:
-    """Share of answers without a loop of up to 1000 characters; what the question repeats may be quoted."""
+    """Share of answers without a loop of up to 1000 characters; what the question repeats may be quoted.
+
+    Empty: right. Broken, refused: by their text.
+    """
     loop = repetition(generation.text)
     quoted = loop is not None and loop[0].strip() in case.prompt
     reason = f"repeats {loop[1]!r}" if loop else ""

@@ -1,6 +1,6 @@
 """Where quality was won and lost: the paired steps from base model to runtime, put together from verdicts.
 
-Each ``[[losses]]`` of a task asks for one verdict a step (``training.task.STEPS``): a model against the one
+Each ``[[losses]]`` of a task asks for one verdict a step (``evals.criterion.STEPS``): a model against the one
 that it was made from, on the same cases. Nothing is measured anew here, and a step without a number says why.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from seatrial.evals.criterion import SHIPPED, STEPS
 from seatrial.evals.report.sentence import sentence
 from seatrial.evals.report.step import Json, Step
 from seatrial.evals.verdict import PASS
-from seatrial.training.task import SHIPPED, STEPS
 
 MODELS_OF = {name: (model, against) for name, _, model, against, _ in STEPS}
 FORK = next(against for model, against in MODELS_OF.values() if model == SHIPPED)

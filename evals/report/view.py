@@ -9,8 +9,11 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from seatrial.evals.failures import failures
 from seatrial.evals.fidelity.stages import STAGES
+from seatrial.evals.overview import overview
 from seatrial.evals.report.attribution import attributions, is_step
+from seatrial.evals.report.confusion import matrices
 from seatrial.evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
 
 Json = Mapping[str, Any]
@@ -27,6 +30,7 @@ EXIT = {
 MOST_MISSES = 20  # of one criterion that are shown; the others are folded
 MOST_CARDS = 1000  # cases that are shown on the whole page, folded or not: a browser must open it at once
 FEWEST_CARDS = 2 * MOST_MISSES  # of one list, however many lists there are
+MOST_ROWS = 6  # models, or causes of failures, that stand open; the others are folded
 MOST_REASONS = 40  # against shipping that are told; a run may miss ten thousand hard cases
 LONGEST, SHORTER = 20_000, 1_000  # characters of an answer that are shown where few, or many, are
 LINE = 60  # characters of a value that a table has room for
@@ -71,18 +75,37 @@ def page(results: Json) -> dict[str, Any]:
         **results,
         **bounds([len(each) for each in lists if each]),
         "headline": headline(results),
+        "at_a_glance": at_a_glance(results),
+        "most_rows": MOST_ROWS,
         "kinds": KINDS,
         "most_misses": MOST_MISSES,
         "required": [verdict for verdict in numbered if verdict["required"]],
         "faults": faults(numbered),
         "groups": grouped(numbered),
         "compared": compared,
+        "confusions": matrices(numbered),
         "attributions": chains,
         "missed": missed,
         "regressions": sorted(results.get("regressions") or [], key=_held),
         "artifacts": artifacts,
         "dataset": next((a for step in ("dataset", "adapter") for a in artifacts if a["step"] == step), None),
         "trained": any(each["step"] == "adapter" for each in artifacts),
+    }
+
+
+def at_a_glance(results: Json) -> dict[str, Any]:
+    """The overview and the failures by cause; from the verdicts, where a record is older than they are."""
+    rows = results["overview"] if "overview" in results else overview(results)
+    if "failures" in results:
+        found = results["failures"]
+    else:
+        found = [each.to_json() for each in failures(results["verdicts"], results["observations"])]
+    scores = {score["criterion"]: score for row in rows for score in row["scores"]}
+    return {
+        "rows": [dict(row, by_criterion={each["criterion"]: each for each in row["scores"]}) for row in rows],
+        "scores": list(scores.values()),
+        "failures": found,
+        "priced": bool(results.get("prices")),
     }
 
 

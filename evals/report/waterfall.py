@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from seatrial.evals.criterion import SHIPPED
 from seatrial.evals.report.attribution import Attribution, Stage
 from seatrial.evals.report.drawing import COLOURS, label_of, panels_of, style, svg_of
 from seatrial.evals.report.step import Step
 from seatrial.evals.report.wording import amount, role, tick
-from seatrial.training.task import SHIPPED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from seatrial.evals.cases import SAMPLE, Case
+from seatrial.evals.criterion import SHIPPED, Criterion
 from seatrial.evals.data import LEAKAGE
+from seatrial.evals.metrics import METRICS
+from seatrial.evals.task import Task
 from seatrial.training.configuration import line_of
 from seatrial.training.errors import SeatrialError, at
-from seatrial.training.task import SHIPPED, Criterion, Task
+from seatrial.training.recipe import QUANTIZATIONS
 
 GROUP = "CORE"  # the group of the verdicts on parts that no criterion covers
+NO_FILE = "a program was judged, which has no file and no trained model to compare with"
 BASES = ("base", "prompted_base")
+OF_TRAINED = ("adapter", "merged", "f16")  # models that are there where the trained model is known
+OF_FILES = (*QUANTIZATIONS, "ollama")  # models that are there where a file is judged
 SURE_COMPARISONS = ("superior", "non_inferior")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the core: covered where each of ``needs`` has a required criterion with one of its metrics.
+    """A part of the core: covered where each of ``needs`` has a required criterion with one of its metrics,
+    or where a required criterion's metric says that it covers the part.
 
     ``of``: ``answers`` of whatever is judged, a ``file``, or a file with the ``trained`` model beside it.
     ``criterion``: metric and bound of a criterion that would cover it, for people to start from.
@@ -52,7 +59,10 @@ class Part:
         return f'{self.mend or f"add one ({self.criterion})"}, or waive it: [waivers] {self.name} = "why"'
 
     def covered_by(self, criterion: Criterion) -> bool:
-        return criterion.model == SHIPPED and any(criterion.metric in metrics for metrics in self.needs)
+        if criterion.model != SHIPPED or criterion.metric not in METRICS:
+            return False
+        named = any(criterion.metric in metrics for metrics in self.needs)
+        return named or METRICS[criterion.metric].covers == self.name
 
 
 class Comparison(Part):
@@ -68,7 +78,7 @@ PARTS = (
         name="contract",
         title="Every answer can be used by its caller",
         why="An answer that the caller cannot parse is an outage.",
-        needs=(("schema_validity", "json_parse"),),
+        needs=(),
         of="answers",
         criterion='metric = "schema_validity", at_least = 0.99',
     ),
@@ -76,7 +86,7 @@ PARTS = (
         name="stopping",
         title="Answers end by themselves",
         why="A model that does not stop costs its whole token limit at every call.",
-        needs=(("stopped",),),
+        needs=(),
         of="answers",
         criterion='metric = "stopped", at_least = 1.0',
     ),
@@ -135,12 +145,14 @@ class Waiver:
 class Core:
     """What the core makes of a task: the parts that nothing covers, and all that is waived.
 
-    ``optional``: ids of criteria that the task requires and a waiver takes back.
+    ``optional``: ids of criteria that the task requires and a waiver takes back. ``inapplicable``: of those
+    that cannot be measured of what is judged, each with the reason.
     """
 
     missing: tuple[Part, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     optional: frozenset[str] = frozenset()
+    inapplicable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def leakage_waived(self) -> bool:
@@ -168,6 +180,8 @@ def standard_core(task: Task, judged: str, cases: Mapping[str, Sequence[Case]] |
         covering = [criterion for criterion in task.criteria if part.covered_by(criterion)]
         if part.name in named:
             optional |= {criterion.id for criterion in covering}
+            if part.of == "trained":  # whatever else is compared with the trained model
+                optional |= {criterion.id for criterion in task.criteria if asked_of(criterion) == part.of}
             continue
         left = [criterion for criterion in covering if criterion.required and criterion.id not in optional]
         if _whole(part, left):
@@ -182,7 +196,9 @@ def standard_core(task: Task, judged: str, cases: Mapping[str, Sequence[Case]] |
         ]
     if SAMPLES.name not in named and (samples := _samples(cases or {})):
         missing.append(samples)
-    return Core(tuple(missing), tuple(waivers), frozenset(optional))
+    others = [criterion.id for criterion in task.criteria if asked_of(criterion) not in applies]
+    inapplicable = dict.fromkeys(others, NO_FILE) if judged == "program" else {}
+    return Core(tuple(missing), tuple(waivers), frozenset(optional), inapplicable)
 
 
 def _samples(cases: Mapping[str, Sequence[Case]]) -> Part | None:
@@ -194,6 +210,15 @@ def _samples(cases: Mapping[str, Sequence[Case]]) -> Part | None:
     count = f"{len(samples)} of {len(asked)} cases are samples, such as {samples[0].where}"
     mend = f"put questions of your own there, without the tag {SAMPLE!r}"
     return replace(SAMPLES, lacking=count, mend=mend)
+
+
+def asked_of(criterion: Criterion) -> str:
+    """What a criterion can be measured of: ``answers`` of anything, a ``file``, or the ``trained`` model."""
+    metric = METRICS.get(criterion.metric)
+    models = {criterion.model, criterion.against}
+    if models & set(OF_TRAINED) or (metric and metric.of == "trained"):
+        return "trained"
+    return "file" if models & set(OF_FILES) or (metric and metric.of == "file") else "answers"
 
 
 def _whole(part: Part, criteria: Sequence[Criterion]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from seatrial.evals import stats
+from seatrial.evals.criterion import SHIPPED, Criterion
 from seatrial.evals.declared import MODELS, check_criteria
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.fidelity.stages import ADVICE
@@ -25,7 +26,6 @@ from seatrial.evals.verdict import (
     verdict_for,
 )
 from seatrial.training.extras import MissingExtra
-from seatrial.training.task import SHIPPED, Criterion
 
 __all__ = ["MODELS", "check_criteria", "judge"]
 ROUNDING = 1e-9  # 0.9 - 0.95 is not quite -0.05
@@ -35,6 +35,9 @@ def judge(criterion: Criterion, evidence: Evidence) -> Verdict:
     """The verdict on ``criterion``; NOT EVALUATED with the reason where something needed is missing."""
     metric = METRICS[criterion.metric]
     evidence.used.clear()
+    if criterion.absent:
+        reason = criterion.absent
+        return verdict_for(criterion, NOT_EVALUATED, metric.unit, metric.better, reason=reason)
     try:
         return _judge(criterion, metric, evidence)
     except (NotEvaluated, MissingExtra) as missing:
@@ -197,6 +200,8 @@ def _measured(
         },
         scores={score.case: score.value for score in scores},
         answers={score.case: score.actual for score in scores if score.actual},
+        picture=metric.picture(scores) if metric.picture else None,
+        group_of={score.case: score.group for score in scores if score.group},
     )
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.metrics import METRICS, Metric
-from seatrial.training.configuration import line_of
+from seatrial.evals.metrics.own import load_own
+from seatrial.evals.task import Task
 from seatrial.training.errors import SeatrialError, at
 from seatrial.training.recipe import QUANTIZATIONS
-from seatrial.training.task import Criterion, Task
 
 MODELS = ("shipped", "base", "prompted_base", "adapter", "merged", *QUANTIZATIONS, "ollama")
 Mistake = tuple[str, str, str]  # key, problem, hint
@@ -20,12 +21,11 @@ Mistake = tuple[str, str, str]  # key, problem, hint
 
 def check_criteria(task: Task) -> None:
     """Raise :class:`SeatrialError` for the first criterion that cannot be decided, or not as it was meant."""
-    path = task.folder / "task.toml"
-    losses = {c.id: number for number, loss in enumerate(task.losses) for c in loss.criteria()}
-    for number, criterion in enumerate(task.criteria):
-        place = ("losses", losses[criterion.id]) if criterion.id in losses else ("criteria", number)
+    load_own(task.folder)
+    for criterion in task.criteria:
         for key, problem, hint in _mistakes(criterion, task):
-            where = at(path, line_of(path, (*place, key) if key else place))
+            origin = task.origins[criterion.id]
+            where = at(origin.path, origin.line(key))
             raise SeatrialError(f"criterion {criterion.id!r} {problem}", where=where, hint=hint)
 
 
@@ -35,14 +35,15 @@ def _mistakes(criterion: Criterion, task: Task) -> Iterator[Mistake]:
         problem = f"names the metric {criterion.metric!r}, which does not exist"
         yield "metric", problem, _known(criterion.metric, tuple(METRICS), "metrics")
         return
-    if metric.needs_cases and not criterion.cases:
+    if metric.needs_cases and not criterion.cases and not criterion.absent:
         hint = f"case sets: {', '.join(task.case_sets)}"
         yield "", f"needs 'cases': {metric.name} scores answers", hint
     if twice := {name for name in criterion.cases if criterion.cases.count(name) > 1}:
         yield "cases", f"names the case set {min(twice)!r} twice", "its cases would count twice: name it once"
     for key, model in (("model", criterion.model), ("against", criterion.against)):
-        if model is not None and model not in MODELS:
-            yield key, f"names the model {model!r}", _known(model, MODELS, "models")
+        known = list(dict.fromkeys([*MODELS, *task.models]))
+        if model is not None and model not in known:
+            yield key, f"names the model {model!r}", _known(model, known, "models")
     if criterion.against == criterion.model:
         yield "against", f"compares {criterion.model} with itself", "name another model in 'against'"
     yield from _settings(criterion, metric)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from seatrial.evals.cases import Case
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.metrics import METRICS, Score
-from seatrial.training.task import Criterion
+from seatrial.evals.metrics.base import Metric
+from seatrial.evals.task import Task
 
-ALWAYS = ("operation_accuracy", "argument_accuracy", "keyword_recall", "stopped")
-WITH_CONTRACT = ("json_parse", "schema_validity")
+CONTRACT = "contract"  # what is judged only where answers must fulfil the contract
 
 
 def hard_cases(cases: Mapping[str, Sequence[Case]]) -> list[Case]:
@@ -19,17 +21,46 @@ def hard_cases(cases: Mapping[str, Sequence[Case]]) -> list[Case]:
 
 
 def judge_hard(case: Case, evidence: Evidence) -> list[Score]:
-    """Scores of the shipped model's answer by every metric for which the case says what is right."""
+    """Scores of the shipped model's answer by every metric that reads what the case expects.
+
+    With the settings of the task's criteria where they name such a metric, else without any; and by those
+    that judge every hard case: contract and stopping.
+    """
     answer = evidence.generations("shipped", case.case_set)[case.id]
     scores = []
-    for name in _metrics(case.contract):
-        judge = METRICS[name].judge
-        assert judge is not None
-        probe = Criterion(id="HARD", title="hard case", metric=name, why="hard case", at_least=1.0)
-        if score := judge(case, answer, probe, evidence):
+    for metric, settings in _judges(evidence.task, case):
+        assert metric.judge is not None
+        probe = Criterion(
+            id="HARD", title="hard case", metric=metric.name, why="hard case", at_least=1.0, settings=settings
+        )
+        if score := metric.judge(case, answer, probe, evidence):
             scores.append(score)
     return scores
 
 
-def _metrics(contract: bool) -> Iterable[str]:
-    return (*ALWAYS, *WITH_CONTRACT) if contract else ALWAYS
+def _judges(task: Task, case: Case) -> Iterator[tuple[Metric, Mapping[str, Any]]]:
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    read: set[str] = set()
+    for criterion in task.criteria:
+        metric = METRICS.get(criterion.metric)
+        if metric is None or not metric.judge or not metric.hard or (metric.name, criterion.settings) in told:
+            continue
+        if names := _expected(metric, criterion.settings, task, case):
+            read |= names
+            told.append((metric.name, criterion.settings))
+            yield metric, criterion.settings
+    for metric in METRICS.values():
+        if metric.judge and metric.hard and not any(name == metric.name for name, _ in told):
+            names = _expected(metric, {}, task, case)
+            if metric.always and (case.contract or metric.covers != CONTRACT):
+                yield metric, {}
+            elif names - read and metric.source is None:
+                read |= names
+                yield metric, {}
+
+
+def _expected(metric: Metric, settings: Mapping[str, Any], task: Task, case: Case) -> set[str]:
+    """What of the case's expectations the metric reads, if it has all that the metric needs."""
+    reader = task.reader
+    names = set(metric.expected(settings, reader.main, list(reader.fields))) & set(case.expect)
+    return names if metric.needed(settings, reader.main) <= case.expect.keys() else set()

@@ -29,7 +29,7 @@ CARRIERS = frozenset(
         "seatrial.training.progress",
         "seatrial.training.recipe",
         "seatrial.training.store",
-        "seatrial.training.task",
+        "seatrial.evals.task",
     }
 )
 

@@ -43,6 +43,7 @@ def _first_loop(text: str) -> int | None:
             if place < len(visible) and visible[place] <= edges[run + 1] - 2 * length:
                 start = int(visible[place])
                 first = start if first is None else min(first, start)
+                codes = codes[: first + 3 * LONGEST]  # what starts earlier ends before
                 break
     return first
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from seatrial.evals.criterion import Criterion
 from seatrial.evals.visible import spelled_out
-from seatrial.training.task import Criterion
 
 PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED = "PASS", "FAIL", "INCONCLUSIVE", "NOT EVALUATED"
 
@@ -35,7 +35,10 @@ class Miss:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one model scored: an estimate, its parts by group, and the score of every case."""
+    """What one model scored: an estimate, its parts by group; score, answer and group of every case.
+
+    ``picture``: what the report draws beside the value, such as a confusion matrix.
+    """
 
     model: str
     value: float
@@ -46,6 +49,8 @@ class Measured:
     groups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    picture: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def verdict_for(criterion: Criterion, status: str, unit: str, better: str, **mor
 
 
 def requirement(criterion: Criterion, unit: str) -> str:
-    """The requirement in words, such as ``operation_accuracy >= 90 %``."""
+    """The requirement in words, such as ``accuracy >= 90 %``."""
     name = criterion.metric
     if criterion.rule == "superior":
         return f"{name} of {criterion.model} better than of {criterion.against}, surely ({_level(criterion)})"

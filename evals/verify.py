@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from seatrial.evals.case_names import files_of
 from seatrial.evals.judged import judged_digest
 from seatrial.evals.record import PAGE, Record, read_bytes, require_regular
 from seatrial.training.errors import SeatrialError
@@ -219,7 +220,7 @@ def _task_folder(document: Mapping[str, Any], given: Path | None) -> Path | None
 def _case_files(document: Mapping[str, Any], folder: Path, task: Mapping[str, Any]) -> Check:
     """The task's own case files; which they are, its task.toml says, whose digest is right."""
     recorded = {file["case_set"]: file for file in document["case_files"] if file["own"]}
-    named = {name: folder / case_set["file"] for name, case_set in task.get("case_sets", {}).items()}
+    named = {name: folder / path for name, path in files_of(task, folder).items()}
     wrong = [f"{name} is not in the record" for name in named if name not in recorded]
     wrong += [f"{name} is not in task.toml" for name in recorded if name not in named]
     histories = False

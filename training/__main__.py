@@ -14,8 +14,8 @@ from seatrial.training.errors import SeatrialError
 from seatrial.training.plan import require_training
 from seatrial.training.progress import Lines
 from seatrial.training.recipe import load_recipe
+from seatrial.training.source import load_source
 from seatrial.training.store import Store, default_root
-from seatrial.training.task import load_task
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=default_root(), help="where artifacts are kept")
     options = parser.parse_args()
     try:
-        task = load_task(options.task)
+        task = load_source(options.task)
         recipe = load_recipe(options.recipe or task.recipe_name, task.folder)
         rows = task.train_file  # what is missing is told before anything is built
         require_training(task, recipe, options.store)

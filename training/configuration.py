@@ -11,7 +11,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -33,8 +33,13 @@ class Config(BaseModel):
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
+def read_toml(
+    path: Path, model: type[ConfigT], prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> ConfigT:
     """Parse ``path`` and validate it as ``model``; raises :class:`SeatrialError` for every mistake in it.
+
+    ``prepare`` may complete what was read, such as by defaults that lie elsewhere; it adds no entry before
+    one of the file's own, so that a mistake is still told with its line.
 
     Types are taken at their word: ``"0.9"`` is no number, and neither ``"no"`` nor ``0`` is ``false``.
     """
@@ -56,6 +61,8 @@ def read_toml(path: Path, model: type[ConfigT]) -> ConfigT:
     for location, value, wanted in _useless(data):
         where = at(path, _line_of(text, location))
         raise SeatrialError(f"'{_dotted(location)}' = {value}: should be {wanted}", where=where)
+    if prepare is not None:
+        data = prepare(data)
     try:
         # As JSON, because strict Python values would refuse TOML's lists as tuples and its strings as paths.
         return model.model_validate_json(json.dumps(data), strict=True)
@@ -93,7 +100,7 @@ def _explain(path: Path, text: str, model: type[Config], item: ErrorDetails) -> 
             f"unknown key '{key}'", where=where, hint=f"{guess}allowed here: {', '.join(known)}"
         )
     message = item["msg"].removeprefix("Value error, ")
-    if not item["loc"]:  # a rule about the whole file: its text says what and where
+    if not item["loc"] or isinstance(item.get("ctx", {}).get("error"), Misplaced):  # its text says what it is
         return SeatrialError(message, where=where)
     return SeatrialError(f"'{key}' = {item['input']!r}: {message}", where=where)
 

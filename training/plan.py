@@ -14,8 +14,8 @@ from seatrial.training import extras, steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.extras import EXAMPLE, FIDELITY, TRAIN
 from seatrial.training.recipe import Recipe
+from seatrial.training.source import Source
 from seatrial.training.store import Artifact, Step, kept
-from seatrial.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Planned:
         return self.artifact.size if self.artifact else None
 
 
-def planned(task: Task, recipe: Recipe, root: Path) -> list[Planned]:
+def planned(task: Source, recipe: Recipe, root: Path) -> list[Planned]:
     """The steps from base weights to GGUF files, in their order, as they stand in the store at ``root``.
 
     Raises:
@@ -67,7 +67,7 @@ def extra_for(recipe: Recipe) -> str:
     return EXAMPLE if str(recipe.base.package) in extras.EXTRAS[EXAMPLE] else TRAIN
 
 
-def require_training(task: Task, recipe: Recipe, root: Path) -> None:
+def require_training(task: Source, recipe: Recipe, root: Path) -> None:
     """Raise :class:`SeatrialError` if something is to be built and the extra that it takes is not whole.
 
     What is in the store at ``root`` already needs none.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from seatrial.evals.cases import Case
+from seatrial.evals.criterion import SHIPPED
 from seatrial.evals.export import Export
 from seatrial.evals.fidelity import metadata, prompts, weights
 from seatrial.evals.fidelity.findings import Finding
@@ -23,12 +24,12 @@ from seatrial.evals.fidelity.strength import Strength
 from seatrial.evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
 from seatrial.evals.models import Likelihood, Model, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.evals.task import Task
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
 from seatrial.training.extras import MissingExtra
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.store import Artifact, Store
-from seatrial.training.task import SHIPPED, Task
 
 if TYPE_CHECKING:
     from seatrial.evals.models.ollama import OllamaModel

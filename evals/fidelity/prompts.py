@@ -11,7 +11,7 @@ from typing import Any
 from seatrial.evals.cases import Case
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.stages import TEMPLATE, TOKENIZER
-from seatrial.evals.models import Message
+from seatrial.evals.models import Message, opened
 from seatrial.evals.verdict import shorten
 
 TEXTS = Path(__file__).parent / "texts.toml"
@@ -47,7 +47,7 @@ def conversations(system: str, cases: Mapping[str, Sequence[Case]]) -> list[list
     empty one, and with several turns."""
     opening: list[Message] = [{"role": "system", "content": system}] if system else []
     single: list[list[Message]] = [[*opening, {"role": "user", "content": text}] for text in fixed_texts()]
-    asked = [[*opening, *case.question.messages] for group in cases.values() for case in group]
+    asked = [opened(system, case.question.messages) for group in cases.values() for case in group]
     turns: list[list[Message]] = []
     for start in (opening, [], [{"role": "system", "content": "Be brief."}]):
         turns += [[*start, *TURNS[:count]] for count in (1, 3, 5)]

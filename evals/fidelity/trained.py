@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.models import Generation, Likelihood, Message, Question
+from seatrial.evals.models import Generation, Likelihood, Message, Question, opened
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import JsonProcess, serve
@@ -48,8 +48,7 @@ class Asked:
         }
 
     def _messages(self, question: Question) -> list[Message]:
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return [*system, *(dict(message) for message in question.messages)]
+        return [dict(message) for message in opened(self.system, question.messages)]
 
 
 def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, asked: Asked) -> Step:

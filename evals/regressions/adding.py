@@ -10,14 +10,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.cases import Case, load_case_sets, read_case
+from seatrial.evals.case_names import REGRESSIONS
+from seatrial.evals.case_sets import load_case_sets
+from seatrial.evals.cases import Case, read_case
+from seatrial.evals.expectations import check_case
 from seatrial.evals.metrics import Score
 from seatrial.evals.models import UNKNOWN
 from seatrial.evals.regressions.private_data import Redactor
 from seatrial.evals.regressions.proof import only_by_form, require_red, trained_on
 from seatrial.evals.regressions.records import Record
+from seatrial.evals.task import Task
 from seatrial.training.errors import SeatrialError
-from seatrial.training.task import REGRESSIONS, Task
 
 TABLE = """[case_sets.regressions]
   file = "cases/regressions.jsonl"
@@ -88,7 +91,8 @@ def prove(
     proven: list[Proven] = []
     for row, record in zip(rows, records, strict=True):
         contract = task.case_sets[REGRESSIONS].contract
-        case = read_case(dict(row), REGRESSIONS, record.where, task.contract.operations, contract)
+        case = read_case(dict(row), REGRESSIONS, record.where, task.reader.main, contract)
+        check_case(task, case)
         _require_new(case, known, repeat)
         proven.append(Proven(row, case, require_red(task, case), only_by_form(task, case)))
         known.append(case)

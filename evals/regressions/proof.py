@@ -16,9 +16,9 @@ from seatrial.evals.hard import judge_hard
 from seatrial.evals.metrics import Score
 from seatrial.evals.models import UNKNOWN, Generation
 from seatrial.evals.near_duplicates import Index, words_of
+from seatrial.evals.task import Task
 from seatrial.training.dataset import read_jsonl, read_sharegpt
 from seatrial.training.errors import SeatrialError, at
-from seatrial.training.task import Task
 
 
 class Recorded(Evidence):

@@ -1,8 +1,8 @@
-"""Response quality: acknowledges, offers a follow-up, keeps to the task's terms."""
+"""The task's criteria, each once, and each case that they ask of the shipped model."""
 
 import pytest
 
-pytestmark = [pytest.mark.release, pytest.mark.criteria("SC-2")]
+pytestmark = [pytest.mark.release, pytest.mark.criteria()]
 
 
 def test_case(criterion, case, seatrial_observe):

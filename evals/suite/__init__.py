@@ -1,0 +1,1 @@
+"""The shipped tests: ``pytest -m release`` runs them wherever Seatrial is (``fixtures/suite.py``)."""

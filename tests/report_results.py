@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from seatrial.evals.criterion import Loss
 from seatrial.evals.verdict import (
     FAIL,
     INCONCLUSIVE,
@@ -20,7 +21,6 @@ from seatrial.evals.verdict import (
     Verdict,
     verdict_for,
 )
-from seatrial.training.task import Loss
 
 OPERATIONS = ("create", "list", "update", "complete", "delete")
 CASES = [f"domain-{operation}-{number}" for operation in OPERATIONS for number in (1, 2, 3, 4)]
@@ -49,7 +49,7 @@ LOSSES = {
     "operations": Loss(
         id="LOSS.operations",
         title="Operations understood",
-        metric="operation_accuracy",
+        metric="accuracy",
         cases="domain",
         margin=0.05,
         why="One case of 20: no stage may cost more than a near tie that flips.",
@@ -104,11 +104,11 @@ def miss(case: str = "domain-update-3", **changes: str) -> Miss:
 def verdict(criterion: str, title: str, status: str = PASS, **fields: Any) -> dict[str, Any]:
     usual: dict[str, Any] = {
         "required": True,
-        "metric": "operation_accuracy",
+        "metric": "accuracy",
         "unit": "share",
         "better": "higher",
         "rule": "point",
-        "requirement": "operation_accuracy >= 90 %",
+        "requirement": "accuracy >= 90 %",
         "threshold": 0.9,
         "why": "Specification: at least 90 % of 20 questions, four per operation.",
     }
@@ -190,7 +190,7 @@ def verdicts() -> list[dict[str, Any]]:
         verdict(
             "SC-3.operations",
             "Operation accuracy, tuned against base",
-            **superior("operation_accuracy", "base"),
+            **superior("accuracy", "base"),
             measured=shipped,
             against=base,
             comparison=difference(0.75, 0.55, 0.9, 6.1e-5),
@@ -198,7 +198,7 @@ def verdicts() -> list[dict[str, Any]]:
         verdict(
             "SC-3.operations-prompted",
             "Operation accuracy, tuned against the well-prompted base",
-            **superior("operation_accuracy", "prompted_base"),
+            **superior("accuracy", "prompted_base"),
             measured=shipped,
             against=prompted,
             comparison=difference(0.3, 0.1, 0.5, 0.0313),
@@ -376,7 +376,7 @@ def inconclusive() -> dict[str, Any]:
         "Domain understanding: the right operation",
         INCONCLUSIVE,
         rule="confident",
-        requirement="operation_accuracy >= 90 %, surely (95% confidence)",
+        requirement="accuracy >= 90 %, surely (95% confidence)",
         reason="the interval holds the threshold",
         measured=shares("shipped"),
         cases_needed=140,
@@ -391,7 +391,7 @@ def observation(case: str, missed: bool = False, hard: bool = False, **changes: 
         "test": "test_operation",
         "missed": missed,
         "hard": hard,
-        "metric": "operation_accuracy",
+        "metric": "accuracy",
         "prompt": "Push the dentist back to Friday.",
         "expected": "update",
         "actual": answer("shipped", case) if case in CASES else "{}",

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.evals.cases import load_case_sets, load_cases
+from seatrial.evals.case_sets import load_case_sets
+from seatrial.evals.cases import load_cases
+from seatrial.evals.expectations import Expectations
+from seatrial.evals.task import load_task
 from seatrial.training.dataset import prepare, read_jsonl, read_sharegpt
 from seatrial.training.errors import SeatrialError
-from seatrial.training.task import load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
-OPERATIONS = ("on", "off", "none")
 GOOD = {"id": "good-1", "prompt": "lamp on"}
 
 
@@ -37,7 +38,16 @@ def write(path, *rows):
 
 
 def load(path):
-    return load_cases(path, "domain", OPERATIONS)
+    return load_checked(path, "domain")
+
+
+def load_checked(path, case_set):
+    """The cases of a file, whose expectations the miniature task can judge."""
+    expected = Expectations(load_task(MINIATURE))
+    cases = load_cases(path, case_set, "operation")
+    for case in cases:
+        expected.check(case)
+    return cases
 
 
 def refused(path, read, where, *told):
@@ -67,10 +77,12 @@ def refused(path, read, where, *told):
         ({**GOOD, "expect": {"operation": "onn"}}, ["'expect.operation' is 'onn'", "on, off, none"]),
         ({**GOOD, "expect": {"operation": ["on"]}}, ["'expect.operation' is ['on']"]),
         (
-            {**GOOD, "expect": {"op": "on"}},
-            ["'expect' is {'op': 'on'}", "arguments, contains_any, operation"],
+            {**GOOD, "expect": {"operatoin": "on"}},
+            ["'expect.operatoin' is read by no metric", "did you mean 'operation'?", "arguments, operation"],
         ),
-        ({**GOOD, "expect": "on"}, ["'expect' is 'on'"]),
+        ({**GOOD, "expect": {"contains_any": ["on"]}}, ["the metric 'keyword_recall' would read it"]),
+        ({**GOOD, "expect": "onn"}, ["'expect.operation' is 'onn'", "did you mean 'on'?"]),
+        ({**GOOD, "expect": ["on"]}, ["'expect' is ['on']", 'such as {"operation": "..."}']),
         ({"id": "x"}, ["either 'prompt' or 'messages'"]),
         ({**GOOD, "messages": [{"role": "user", "content": "x"}]}, ["either 'prompt' or 'messages'"]),
         ({**GOOD, "prompt": 7}, ["'prompt' must be text"]),
@@ -79,13 +91,18 @@ def refused(path, read, where, *told):
         ({"id": "x", "messages": "hello"}, ["'messages' a list of role and content"]),
         ({"id": "x", "messages": [{"role": "human", "content": "x"}]}, ["'messages' a list"]),
         ({"id": "x", "messages": [{"role": "user", "content": 7}]}, ["'messages' a list"]),
-        ({"id": "x", "messages": [{"role": "system", "content": "x"}]}, ["'messages' a list"]),
-        ({"id": "x", "messages": [{"role": "assistant", "content": "x"}]}, ["ends with the user"]),
+        ({"id": "x", "messages": [{"role": "user", "content": "x", "nmae": "y"}]}, ["'messages' a list"]),
+        ({"id": "x", "messages": [{"role": "system", "content": "x"}]}, ["the user or a tool"]),
+        ({"id": "x", "messages": [{"role": "assistant", "content": "x"}]}, ["the user or a tool"]),
+        (
+            {"id": "x", "messages": [{"role": role, "content": "x"} for role in ("user", "system", "user")]},
+            ["a system message must be the first"],
+        ),
     ],
     ids=lambda value: None if isinstance(value, list) else json.dumps(value),
 )
 def test_a_row_that_is_no_case_is_told_with_file_and_line(file, row, told):
-    write(file, GOOD, "", row)
+    write(file, {**GOOD, "id": "first"}, "", row)
     refused(file, load, f"{file}:3", *told)
 
 
@@ -96,7 +113,6 @@ def test_a_row_that_is_no_case_is_told_with_file_and_line(file, row, told):
         {"tags": 5},
         {"tags": [1]},
         {"reference": {"operation": "on"}},
-        {"expect": {"contains_any": "lamp"}},  # read letter by letter, any answer would do
         {"expect": {"operation": "on", "arguments": "kitchen"}},
     ],
     ids=json.dumps,
@@ -169,7 +185,7 @@ def test_a_case_keeps_its_row_and_knows_its_file_and_line(file):
     assert found.id == "Case_1.a-b"
     assert found.where == f"{file}:2"
     assert found.prompt == row["prompt"]
-    assert found.operation == "on"
+    assert found.label == "on"
     assert found.expect["arguments"] == {"lamp": "kitchen"}
     assert found.question.reference == "ok"
     assert found.tags == ("on", "edge")
@@ -214,7 +230,7 @@ def test_an_empty_prompt_is_a_case(file):
 )
 def test_critical_cases_and_regressions_are_hard(file, case_set, tags, hard):
     row = {**GOOD, "expect": {"operation": "on"}, "tags": tags}
-    (found,) = load_cases(write(file, row), case_set, OPERATIONS)
+    (found,) = load_checked(write(file, row), case_set)
     assert found.hard == hard
 
 
@@ -235,7 +251,7 @@ def test_a_tag_of_another_meaning_is_no_mistake(file, tag):
 def test_a_hard_case_that_no_answer_could_miss_is_a_mistake(file, case_set, tags, expect):
     row = {**GOOD, "tags": tags} | ({} if expect is None else {"expect": expect})
     with pytest.raises(SeatrialError, match=rf"{file}:1: a .*expects nothing that an answer could miss"):
-        load_cases(write(file, row), case_set, OPERATIONS)
+        load_checked(write(file, row), case_set)
 
 
 def test_arguments_without_their_operation_are_a_mistake(file):

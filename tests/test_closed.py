@@ -282,7 +282,7 @@ ONE_CRITERION = """
 [[criteria]]
 id = "SC-1"
 title = "The right operation"
-metric = "operation_accuracy"
+metric = "no_repetition"
 cases = "domain"
 at_least = 0.9
 why = "A wrong switch is worse than none."
@@ -294,6 +294,10 @@ def empty(gate: Gate, more: str = "") -> None:
     path = gate.task / "task.toml"
     head = path.read_text(encoding="utf-8").partition("[[criteria]]")[0]
     path.write_text(more + head + ONE_CRITERION, encoding="utf-8")
+    for cases in (gate.task / "cases").glob("*.jsonl"):  # which expect what no metric reads any more
+        rows = [json.loads(line) for line in cases.read_text(encoding="utf-8").splitlines()]
+        kept = [{key: value for key, value in row.items() if key != "expect"} for row in rows]
+        cases.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
 
 
 def waive(gate: Gate, **reasons: str) -> None:

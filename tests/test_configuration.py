@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from seatrial.evals.criteria import MODELS, check_criteria
+from seatrial.evals.criterion import RULES
 from seatrial.evals.metrics import METRICS
+from seatrial.evals.task import load_task
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import QUANTIZATIONS, RECIPES, load_recipe
-from seatrial.training.task import RULES, load_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MINIATURE = REPOSITORY / "tests" / "miniature"
 TASK, RECIPE = "task.toml", "recipes/tiny-llama.toml"
-SC1 = 'metric = "operation_accuracy"\ncases = "domain"\nat_least = 0.9\n'
+SC1 = 'metric = "accuracy"\ncases = "domain"\nat_least = 0.9\n'
 SC3 = 'rule = "superior"\nagainst = "base"\n'
 
 
@@ -68,10 +69,10 @@ MISTAKES = {
     "toml-key-twice": (RECIPE, "r = 4\n", "r = 4\nr = 4\n", "r = 4\nr", ["not valid TOML"]),
     "missing-in-table": (
         TASK,
-        "max_tokens = 32\n",
+        'why = "A wrong switch is worse than none."\n',
         "",
-        "[decoding]",
-        ["'decoding.max_tokens' is missing", "add the key"],
+        "[[criteria]]",
+        ["'criteria[0].why' is missing", "add the key"],
     ),
     "missing-in-case-set": (
         TASK,
@@ -114,10 +115,10 @@ MISTAKES = {
     ),
     "unknown-with-alias": (
         TASK,
-        "[contract]",
-        '[contract]\nshema = "x"',
+        "[answer]",
+        '[answer]\nshema = "x"',
         "shema",
-        ["did you mean 'schema'?", "no_operation, operations, schema"],
+        ["did you mean 'schema'?", "fields, label, labels, otherwise, schema"],
     ),
     "unknown-in-case-set": (
         TASK,
@@ -336,8 +337,8 @@ MISTAKES = {
         TASK,
         SC1,
         SC1.replace("accuracy", "acuracy"),
-        "operation_acuracy",
-        ["'SC-1'", "'operation_acuracy'", *METRICS],
+        "acuracy",
+        ["'SC-1'", "'acuracy'", *METRICS],
     ),
     "unknown-model": (
         TASK,
@@ -357,7 +358,7 @@ MISTAKES = {
         TASK,
         SC1,
         SC1.replace('cases = "domain"\n', ""),
-        "operation_accuracy",
+        "accuracy",
         ["'SC-1' needs 'cases'", "domain, heldout, regressions"],
     ),
     "no-cases-for-latency": (
@@ -431,9 +432,9 @@ def test_a_comparison_takes_no_bound(folder, rule):
 
 
 def test_a_key_that_is_missing_at_the_top_is_not_sought_in_a_table_below(folder):
-    path = spoil(folder, TASK, 'title = "Lamp switch"\n', "")
+    path = spoil(folder, TASK, 'name = "lamp"\n', "")
     message = complaint(folder, TASK)
-    assert re.match(rf"{re.escape(str(path))}(:1)?: 'title' is missing\n  add the key 'title'$", message)
+    assert re.match(rf"{re.escape(str(path))}(:1)?: 'name' is missing\n  add the key 'name'$", message)
 
 
 def test_a_task_without_a_required_criterion_is_refused_because_anything_would_ship(folder):
@@ -486,20 +487,23 @@ def test_a_file_that_is_no_text_is_told(folder):
 
 @pytest.mark.parametrize(
     ("file", "read"),
-    [("contract.schema.json", "contract_schema"), ("prompted_base.txt", "prompted_base")],
+    [
+        ("contract.schema.json", lambda task: task.reader.schema),
+        ("prompted_base.txt", lambda task: task.prompted_base),
+    ],
 )
 def test_a_file_of_the_task_that_is_missing_is_told_when_it_is_read(folder, file, read):
     (folder / file).unlink()
     task = load_task(folder)
     with pytest.raises(SeatrialError, match=re.escape(f"{folder / file}: cannot be read: No such file")):
-        getattr(task, read)
+        read(task)
 
 
 def test_a_contract_that_is_no_json_is_told(folder):
     (folder / "contract.schema.json").write_text("{", encoding="utf-8")
     task = load_task(folder)
     with pytest.raises(SeatrialError, match=re.escape(f"{folder / 'contract.schema.json'}: not valid JSON")):
-        _ = task.contract_schema
+        _ = task.reader.schema
 
 
 # --- what is right is read as it was written -----------------------------------------------------------
@@ -544,5 +548,5 @@ def test_the_shipped_task_loads_and_its_criteria_name_known_metrics_and_models()
     check_criteria(task)
     assert {criterion.group for criterion in task.criteria} >= {"SC-1", "SC-2", "SC-3", "SC-4"}
     assert load_recipe(task.recipe, task.folder).name == task.recipe
-    assert task.contract_schema["required"] == ["operation", "arguments", "reply"]
+    assert task.reader.schema["required"] == ["operation", "arguments", "reply"]
     assert task.prompted_base

@@ -22,6 +22,7 @@ from seatrial.evals.hard import hard_cases, judge_hard
 from seatrial.evals.metrics import METRICS, Score
 from seatrial.evals.models import ERROR, LENGTH, Generation, Likelihood, Question, Timings
 from seatrial.evals.ratings import answer_digest
+from seatrial.evals.task import Criterion, load_task
 from seatrial.evals.verdict import (
     FAIL,
     INCONCLUSIVE,
@@ -35,7 +36,6 @@ from seatrial.evals.verdict import (
 )
 from seatrial.training.errors import SeatrialError
 from seatrial.training.store import Store
-from seatrial.training.task import Criterion, load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
 GOLDEN = MINIATURE.parents[1] / "golden" / "task_api"
@@ -108,12 +108,12 @@ def right(name, hits, n):
     return Fake(name, [OFF] * (n - hits) + [ON] * hits)
 
 
-def requiring(metric="operation_accuracy", **more):
+def requiring(metric="accuracy", **more):
     usual = {"id": "X-1", "title": "The right operation", "why": "it matters", "cases": ("domain",)}
     return Criterion(**(usual | {"metric": metric} | more))
 
 
-def compared(rule, metric="operation_accuracy", **more):
+def compared(rule, metric="accuracy", **more):
     return requiring(metric, rule=rule, against="base", **more)
 
 
@@ -358,9 +358,9 @@ class Timed(Fake):
 
 # metric, a bound that one perfect case must not prove
 ONE_IS_NOT_ENOUGH = [
-    ("operation_accuracy", {"at_least": 0.5}),
+    ("accuracy", {"at_least": 0.5}),
     ("response_rating", {"at_least": 2.0}),
-    ("reply_similarity", {"at_least": 0.5}),
+    ("rouge_l", {"at_least": 0.5}),
     ("perplexity", {"at_most": 9.0}),
     ("answer_seconds", {"at_most": 9.0}),
     ("first_token_seconds", {"at_most": 9.0}),
@@ -409,8 +409,8 @@ UNSTEADY, UNEVEN = [0.5, 3.5] * 6, [1.5, 3.5] * 6
         ("response_rating", QUICK, {"at_least": 2.0}, PASS),  # 4 points each: nobody acknowledges here
         ("response_rating", QUICK, {"at_least": 3.9}, INCONCLUSIVE),
         ("response_rating", QUICK, {"at_least": 4.1}, FAIL),
-        ("reply_similarity", QUICK, {"at_least": 0.7}, PASS),
-        ("reply_similarity", QUICK, {"at_least": 0.9}, INCONCLUSIVE),
+        ("rouge_l", QUICK, {"at_least": 0.7}, PASS),
+        ("rouge_l", QUICK, {"at_least": 0.9}, INCONCLUSIVE),
     ],
 )
 def test_a_confident_rule_says_pass_inconclusive_and_fail(evidence_of, metric, seconds, bound, status):
@@ -575,29 +575,29 @@ def test_scores_that_are_no_numbers_fail_and_say_so(evidence_of):
 @pytest.mark.parametrize(
     ("metric", "line", "words"),
     [
-        ("operation_accuracy", "at_least = 90", "a share, from 0 to 1.*was 0.9 meant, which is 90 %?"),
-        ("operation_accuracy", "at_least = 99.5", "was 0.995 meant"),
-        ("operation_accuracy", "at_least = -0.1", "from 0 to 1.*inside this range"),
-        ("operation_accuracy", "at_least = 9000", "from 0 to 1.*inside this range"),
+        ("accuracy", "at_least = 90", "a share, from 0 to 1.*was 0.9 meant, which is 90 %?"),
+        ("accuracy", "at_least = 99.5", "was 0.995 meant"),
+        ("accuracy", "at_least = -0.1", "from 0 to 1.*inside this range"),
+        ("accuracy", "at_least = 9000", "from 0 to 1.*inside this range"),
         ("metadata_parity", "at_least = 100", "was 1 meant"),
         ("top1_agreement", "at_least = 97", "was 0.97 meant"),
-        ("reply_similarity", "at_least = 45", "from 0 to 1.*was 0.45 meant"),
+        ("rouge_l", "at_least = 45", "from 0 to 1.*was 0.45 meant"),
         ("response_rating", "at_least = 80", "from 1 to 5.*inside this range"),
         ("response_rating", "at_least = 0.8", "from 1 to 5.*inside this range"),
         ("kl_divergence", "at_most = -1.0", "never below 0"),
         (
-            "operation_accuracy",
+            "accuracy",
             "at_most = 0.9",
-            "of operation_accuracy higher is better.*type at_least = 0.9",
+            "of accuracy higher is better.*type at_least = 0.9",
         ),
         ("perplexity", "at_least = 5.0", "of perplexity lower is better.*type at_most = 5"),
-        ("operation_accuracy", 'rule = "confident"\nat_least = 1.0', 'can never pass.*"point"'),
-        ("operation_accuracy", 'rule = "within"\nagainst = "base"\nmargin = 5.0', "was 0.05 meant"),
-        ("operation_accuracy", 'rule = "within"\nagainst = "shipped"', "compares shipped with itself"),
-        ("operation_acuracy", "at_least = 0.9", "did you mean 'operation_accuracy'?"),
-        ("operation_accuracy", 'model = "shiped"\nat_least = 0.9', "did you mean 'shipped'?"),
+        ("accuracy", 'rule = "confident"\nat_least = 1.0', 'can never pass.*"point"'),
+        ("accuracy", 'rule = "within"\nagainst = "base"\nmargin = 5.0', "was 0.05 meant"),
+        ("accuracy", 'rule = "within"\nagainst = "shipped"', "compares shipped with itself"),
+        ("acuracy", "at_least = 0.9", "did you mean 'accuracy'?"),
+        ("accuracy", 'model = "shiped"\nat_least = 0.9', "did you mean 'shipped'?"),
         (
-            "operation_accuracy",
+            "accuracy",
             'rule = "superior"\nagainst = "prompted-base"',
             "did you mean 'prompted_base'?",
         ),
@@ -605,9 +605,9 @@ def test_scores_that_are_no_numbers_fail_and_say_so(evidence_of):
         ("answer_seconds", "at_most = 9.0\nsettings = {percentile = 0}", "between 0 and 100"),
         ("answer_seconds", 'at_most = 9.0\nsettings = {percentile = "95"}', "between 0 and 100"),
         (
-            "operation_accuracy",
+            "accuracy",
             "at_least = 0.9\nsettings = {percentile = 95}",
-            "operation_accuracy does not know",
+            "accuracy does not know",
         ),
     ],
 )
@@ -690,7 +690,7 @@ def test_a_model_is_asked_once_for_all_criteria_and_runs(evidence_of):
     shipped = right("shipped", 3, 4)
     for _ in range(2):
         evidence = evidence_of(shipped)
-        for metric in ("operation_accuracy", "json_parse", "stopped"):
+        for metric in ("accuracy", "json_parse", "stopped"):
             judge(requiring(metric, at_least=0.5), evidence)
     assert shipped.asked == 1
 
@@ -712,12 +712,28 @@ def test_a_verdict_names_the_artifacts_that_it_rests_on(evidence_of):
     assert [artifact["key"] for artifact in again.artifacts] == [verdict.artifacts[0]["key"]]
 
 
+def test_the_artifact_of_answers_says_what_each_model_was_asked_in_sums(evidence_of):
+    """Fails if the sums are lost when answers are read from the store, or when two models share them."""
+    evidence = evidence_of(right("shipped", 7, 8), right("base", 7, 8))
+    for _ in range(2):
+        verdict = judge(compared("superior"), evidence)
+    (artifact,) = {artifact["key"]: artifact for artifact in verdict.artifacts}.values()
+    assert [(each["model"], each["case_set"]) for each in artifact["answered"]] == [
+        ("shipped", "domain"),
+        ("base", "domain"),
+    ]
+    assert {(each["answers"], each["errors"], each["seconds"]) for each in artifact["answered"]} == {
+        (8, 0, None)
+    }
+
+
 def test_groups_break_a_share_down_by_operation(evidence_of):
     cases = cases_of(4)
     off = [Case(c.id, c.question, "domain", c.where, {"operation": "off"}) for c in cases[2:]]
     evidence = evidence_of(Fake("shipped", [ON, OFF, OFF, OFF]), cases={"domain": [*cases[:2], *off]})
     verdict = judge(requiring(at_least=0.5, least_cases=4), evidence)
     assert verdict.measured.groups == {"on": {"value": 0.5, "n": 2}, "off": {"value": 1.0, "n": 2}}
+    assert {verdict.measured.group_of[case] for case in verdict.measured.scores} == {"on", "off"}
     assert verdict.measured.scores["domain-2"] == 0.0
     assert verdict.measured.answers["domain-2"] == OFF
 
@@ -747,12 +763,12 @@ def test_a_failing_criterion_prints_what_was_required_why_what_was_measured_the_
     lines = judge(criterion, evidence_of(right("shipped", 17, 20))).explain().splitlines()
     assert lines[:4] == [
         "X-1 FAIL: The right operation",
-        "  required: operation_accuracy >= 90 %",
+        "  required: accuracy >= 90 %",
         "  because:  it matters",
         "  measured: shipped 85 % [63.96 % to 94.76 %], n = 20, Wilson",
     ]
     assert lines[4:8] == [
-        "  missed domain-1 (cases/domain.jsonl:1): operation 'off' (read from its json) where 'on' is right",
+        "  missed domain-1 (cases/domain.jsonl:1): operation 'off' where 'on' is right",
         "    asked:    on, 1",
         "    expected: on",
         f"    answered: {OFF}",
@@ -763,7 +779,7 @@ def test_a_failing_criterion_prints_what_was_required_why_what_was_measured_the_
 
 def test_a_failing_comparison_prints_both_models_and_the_difference(evidence_of):
     text = judge(compared("superior"), evidence_of(right("shipped", 5, 10), right("base", 8, 10))).explain()
-    assert "required: operation_accuracy of shipped better than of base, surely (95% confidence)" in text
+    assert "required: accuracy of shipped better than of base, surely (95% confidence)" in text
     assert "measured: shipped 50 % [" in text
     assert "measured: base 80 % [" in text
     assert "compared: difference -30 % [" in text
@@ -779,12 +795,12 @@ def test_only_the_first_misses_are_printed_and_the_rest_is_counted(evidence_of):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (requiring(at_least=0.995), "operation_accuracy >= 99.5 %"),
+        (requiring(at_least=0.995), "accuracy >= 99.5 %"),
         (requiring("file_size", at_most=5.0), "file_size <= 5 GB"),
-        (requiring(at_least=0.9, rule="confident"), "operation_accuracy >= 90 %, surely (95% confidence)"),
+        (requiring(at_least=0.9, rule="confident"), "accuracy >= 90 %, surely (95% confidence)"),
         (
             compared("non_inferior", margin=0.1),
-            "operation_accuracy of shipped at most 10 % worse than base (95% confidence)",
+            "accuracy of shipped at most 10 % worse than base (95% confidence)",
         ),
     ],
     ids=lambda value: getattr(value, "metric", None),

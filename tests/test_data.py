@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.evals.cases import load_case_sets
+from seatrial.evals.case_sets import load_case_sets
 from seatrial.evals.data import LEAKAGE, leakage
 from seatrial.evals.near_duplicates import NEAR, rouge_l
+from seatrial.evals.task import load_task
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS
-from seatrial.training.task import load_task
 
 MINIATURE = Path(__file__).resolve().parent / "miniature"
 TRAINED = "remind me to water the tall plants in the hall"  # ten words

@@ -85,9 +85,9 @@ def weights(user):
 
 
 def test_steps_are_in_the_store_or_would_be_built(user):
+    from seatrial.evals.task import load_task
     from seatrial.training import steps
     from seatrial.training.recipe import load_recipe
-    from seatrial.training.task import load_task
 
     weights(user)
     found, _, task = doctor()

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from seatrial.evals.fidelity.trained import _answered
+from seatrial.evals.task import load_task
 from seatrial.training import steps
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
-from seatrial.training.task import load_task
 from tests.conftest import clean_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]

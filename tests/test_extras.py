@@ -13,13 +13,13 @@ from packaging.requirements import Requirement
 
 from seatrial.evals.criteria import judge
 from seatrial.evals.report import render
+from seatrial.evals.task import load_task
 from seatrial.training import base, extras, plan, steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.extras import MissingExtra
 from seatrial.training.process import JsonProcess
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store
-from seatrial.training.task import load_task
 from tests.report_results import results as report_results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -324,7 +324,7 @@ def test_the_blocker_blocks(user, tmp_path):
 def test_collection_imports_nothing_heavy(user):
     status, output, _, tried = run(user, "--collect-only", "-q", "-m", "release")
     assert (status, tried) == (0, []), output
-    assert "seatrial/evals/test_eos.py::test_criterion[EOS.stopped]" in output
+    assert "seatrial/evals/suite/test_criteria.py::test_criterion[EOS.stopped]" in output
 
 
 def test_a_gguf_file_is_judged_without_anything_heavy(user, smollm2):

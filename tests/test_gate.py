@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from seatrial.evals.core import NO_FILE
 from seatrial.fixtures.options import is_gate
 from tests.conftest import Gate, Run
 from tests.miniature.program import FAULTS
@@ -132,7 +133,7 @@ def test_a_program_without_answers_is_one_error_and_incomplete(gate, fault, erro
 
 # --- fails closed --------------------------------------------------------------------------------------
 def test_a_deselected_criterion_is_incomplete(gate):
-    run = gate("--deselect", "seatrial/evals/test_sc1_domain.py::test_criterion[SC-1]")
+    run = gate("--deselect", "seatrial/evals/suite/test_criteria.py::test_criterion[SC-1]")
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.with_status("NOT EVALUATED") == {"SC-1", "SC-3.perplexity"}
     assert len(run.reasons) == 1
@@ -140,7 +141,7 @@ def test_a_deselected_criterion_is_incomplete(gate):
 
 
 def test_a_keyword_that_leaves_criteria_out_is_incomplete(gate):
-    run = gate("-k", "test_eos or test_schema")
+    run = gate("-k", "EOS or SCHEMA")
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.with_status("PASS") == {"EOS.stopped", "EOS.repetition", "SCHEMA.parses", "SCHEMA.valid"}
 
@@ -167,7 +168,9 @@ def test_an_expected_failure_is_a_failure(gate):
 
 
 def test_a_criterion_whose_fixture_breaks_is_incomplete_and_gives_the_error(gate):
-    plugin = PLUGIN.format(test="test_criterion[SC-1]", change="fixturenames.append('broken')")
+    plugin = PLUGIN.format(
+        test="test_criterion[SC-1]", change="__setattr__('fixturenames', [*item.fixturenames, 'broken'])"
+    )
     broken = "\n@pytest.fixture\ndef broken():\n    raise RuntimeError('the server is away')\n"
     gate.write("user_plugin.py", plugin + broken)
     run = gate("-p", "user_plugin")
@@ -176,7 +179,9 @@ def test_a_criterion_whose_fixture_breaks_is_incomplete_and_gives_the_error(gate
 
 
 def test_an_error_after_a_verdict_stops_the_release(gate):
-    plugin = PLUGIN.format(test="test_criterion[SC-1]", change="fixturenames.append('broken')")
+    plugin = PLUGIN.format(
+        test="test_criterion[SC-1]", change="__setattr__('fixturenames', [*item.fixturenames, 'broken'])"
+    )
     broken = "\n@pytest.fixture\ndef broken():\n    yield\n    raise RuntimeError('could not clean up')\n"
     gate.write("user_plugin.py", plugin + broken)
     run = gate("-p", "user_plugin")
@@ -211,14 +216,14 @@ def test_an_empty_case_file_is_incomplete(gate):
 def test_a_criterion_that_is_not_required_may_go_unevaluated(perfect):
     verdict = perfect.verdicts["SC-3.perplexity"]
     assert (verdict["status"], verdict["required"]) == ("NOT EVALUATED", False)
-    assert verdict["reason"] == "the runtime of 'shipped' gives no likelihoods"
+    assert verdict["reason"] == NO_FILE
 
 
 @pytest.mark.parametrize("name", ["SC-3.perplexity", "perplexity"])
 def test_what_require_names_must_be_evaluated(gate, name):
     run = gate("--require", name)
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
-    assert run.reasons == ["SC-3.perplexity NOT EVALUATED: the runtime of 'shipped' gives no likelihoods"]
+    assert run.reasons == [f"SC-3.perplexity NOT EVALUATED: {NO_FILE}"]
 
 
 def test_the_task_itself_may_require_a_criterion(gate):
@@ -286,7 +291,7 @@ def test_hard_cases_that_are_right_and_tests_that_pass_ship(gate):
 
 def test_a_deselected_hard_case_is_incomplete(gate):
     gate.add_case("regressions", "seen-1", "darken the hall", "off")
-    run = gate("--deselect", "seatrial/evals/test_regressions.py")
+    run = gate("--deselect", "seatrial/evals/suite/test_regressions.py")
     assert (run.status, run.decision) == (INCOMPLETE, "DO NOT SHIP")
     assert run.results["hard_cases"]["not_evaluated"] == ["seen-1"]
     assert against(run, "seen-1").startswith("hard case seen-1 NOT EVALUATED")
@@ -316,7 +321,7 @@ def test_a_module_that_cannot_be_imported_does_not_ship(gate):
 def test_a_run_that_stops_at_the_first_failure_does_not_ship(gate, stop):
     run = gate(stop, fault="never-stops")
     assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
-    assert "SC-1" in run.with_status("NOT EVALUATED")
+    assert "LAMP" in run.with_status("NOT EVALUATED")
 
 
 def test_an_interrupted_run_keeps_its_exit_status_and_does_not_ship(gate):
@@ -347,7 +352,7 @@ def test_without_the_marker_pytest_runs_unit_tests_alone(gate):
 
 
 def test_tests_that_are_named_are_run_without_a_verdict(gate):
-    run = gate(marked=None, fault="curt", modules=("seatrial/evals/test_sc2_response.py",))
+    run = gate(marked=None, fault="curt", modules=("seatrial/evals/suite/test_criteria.py",))
     assert run.status == FAILED
     assert "SC-2 FAIL" in run.output
     assert no_gate(run, gate)

@@ -14,13 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seatrial.evals import repetition
-from seatrial.evals.answer import MOST_BROKEN, detect_operation, find_object, parse_strict
+from seatrial.evals.answer import MOST_BROKEN, find_object, parse_strict
 from seatrial.evals.metrics.base import LONGEST_REASON, scored
 from seatrial.evals.metrics.rating import rubric
 from seatrial.evals.models import Generation
 from seatrial.evals.repetition import LOOP
 from seatrial.evals.report.wording import clip, visible
+from seatrial.evals.task import load_task
 from seatrial.evals.verdict import shorten
+from tests.conftest import REPOSITORY
+
+READER = load_task(REPOSITORY / "golden" / "task_api").reader
 
 LENGTH = 300_000
 WORDS = random.Random(1)
@@ -59,14 +63,14 @@ RUBRIC = {
 }
 READERS = {
     "find_object": find_object,
-    "detect_operation": lambda text: detect_operation(text, ("create", "complete", "list", "update"), "none"),
+    "label": lambda text: READER.label(text),
     "parse_strict": parse_strict,
     "repetition": repetition.repetition,
     "rubric": lambda text: rubric(
-        SimpleNamespace(operation="on"),
+        SimpleNamespace(label="on"),
         Generation(text),
         RUBRIC,
-        SimpleNamespace(contract=SimpleNamespace(is_valid=lambda value: True)),
+        SimpleNamespace(task=SimpleNamespace(reader=READER)),
     ),
     "page": lambda text: visible(clip(text)),
     "terminal": shorten,
@@ -143,7 +147,7 @@ def test_a_follow_up_is_a_question_of_its_own(reply, asks):
 
 
 def test_a_reason_does_not_repeat_a_whole_answer():
-    case = SimpleNamespace(id="one", prompt="on?", where="", operation="on")
+    case = SimpleNamespace(id="one", prompt="on?", where="", label="on")
     score = scored(case, Generation("x" * LENGTH), False, "y" * LENGTH, "on")
     assert len(score.reason) == LONGEST_REASON + 1
     assert len(score.actual) == LENGTH

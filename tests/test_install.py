@@ -146,7 +146,7 @@ def test_every_way_gives_the_same_suite_and_the_same_verdicts(way, copy, first, 
     assert found == first[0]
     assert [verdict["status"] for verdict in found["verdicts"]].count("FAIL") == 1
     ids = {seen["nodeid"].partition("::")[0] for seen in found["observations"]}
-    assert "seatrial/evals/test_sc1_domain.py" in ids
+    assert "seatrial/evals/suite/test_criteria.py" in ids
 
 
 def test_a_wheel_holds_the_rooms_and_their_data_and_nothing_else(built):

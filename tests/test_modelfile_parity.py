@@ -13,10 +13,10 @@ from seatrial.evals.criteria import judge
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.export import Export
 from seatrial.evals.models.ollama import OllamaRefuses
+from seatrial.evals.task import load_task
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS
 from seatrial.training.modelfile import modelfile
 from seatrial.training.store import Artifact, file_digest
-from seatrial.training.task import load_task
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "task_api"
 TASK = load_task(GOLDEN)
@@ -221,7 +221,7 @@ def test_a_given_modelfile_is_judged_with_the_file_alone(gate, tmp_path, name):
         *(f"--gguf={file}", f"--modelfile={path}", "-k", "modelfile"),
         fault="",
         task=GOLDEN,
-        modules=("seatrial/evals/test_sc4_export.py",),
+        modules=("seatrial/evals/suite/test_criteria.py",),
     )
     verdict = run.verdicts["SC-4.modelfile"]
     assert verdict["status"] == status, run.output

@@ -14,6 +14,7 @@ from tests.conftest import MINIATURE, PACKAGE, PLUGIN, QUIET, Gate
 
 HELP = {
     "--task=DIR": "task to judge: a folder with a task.toml",
+    "--criteria": "list the criteria of the task, with where each comes from, and judge nothing",
     "--recipe=NAME": "recipe to train by: a name or a TOML file",
     "--store=DIR": "where artifacts are kept (default: the user's cache)",
     "--report-dir=DIR": "where reports are written (default: reports)",
@@ -76,7 +77,7 @@ def test_collection_is_light(in_repository):
     result = in_repository("-c", COLLECT, options=["--collect-only", "-q", "-m", "release", *QUIET])
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["seatrial/evals/test_sc1_domain.py::test_criterion[[]SC-1[]]", "*tests collected*"]
+        ["seatrial/evals/suite/test_criteria.py::test_criterion[[]SC-1[]]", "*tests collected*"]
     )
     assert result.stdout.lines[-2] == "loaded:"
     assert float(result.stdout.lines[-1].partition(" ")[2]) < 10, "seconds of CPU time; about one is usual"
@@ -101,7 +102,7 @@ def test_an_option_and_its_value_may_be_two_words_after_the_modules(gate):
 
 
 def test_store_and_report_dir_name_where_things_are_kept(gate, own_store):
-    run = gate("-k", "test_eos")
+    run = gate("-k", "EOS")
     assert {path.name for path in own_store.iterdir()} == {"generations", "locks", "logs", "tmp"}
     assert run.folder.parent.parent == gate.reports
 
@@ -113,7 +114,7 @@ def test_cases_asks_other_questions(gate):
     gate.edit("at_least = 0.9\n", "at_least = 0.9\nleast_cases = 1\n")
     run = gate(f"--cases=domain={locked}")
     assert run.verdicts["SC-1"]["measured"]["scores"] == {"locked-1": 1.0}
-    asked = [entry for entry in run.results["observations"] if "test_sc1_domain" in entry["nodeid"]]
+    asked = [entry for entry in run.results["observations"] if "[SC-1-" in entry["nodeid"]]
     assert [(entry["prompt"], entry["where"]) for entry in asked] == [("light it up", f"{locked}:1")]
 
 
@@ -142,7 +143,7 @@ def test_recipe_may_be_a_toml_file_and_its_mistakes_are_explained(gate):
 def test_the_data_checks_need_no_model_and_build_nothing(gate, own_store):
     run = gate(marked="data", fault="")
     assert run.status == 0
-    run.lines.fnmatch_lines(["seatrial/evals/test_data.py .*", "*1 passed*deselected*"])
+    run.lines.fnmatch_lines(["seatrial/evals/suite/test_data.py .*", "*1 passed*deselected*"])
     assert not own_store.exists()
     assert not gate.reports.exists()
 

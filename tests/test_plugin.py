@@ -213,11 +213,10 @@ def test_folders_and_modules_of_the_user_are_not_taken_for_libraries(with_task):
 
 
 METRIC = """
-from seatrial.evals.metrics import Score, per_answer, register
+from seatrial.evals.metrics import Score, metric
 
 
-@register
-@per_answer()
+@metric()
 def {name}(case, answer, criterion, evidence):
     there = "lamp" in answer.text
     return Score(case.id, float(there), missed=not there, expected="a word about the lamp", actual=answer.text)
@@ -243,7 +242,7 @@ def test_a_metric_may_not_take_the_name_of_one_of_ours(gate):
 
 
 def test_an_id_that_was_printed_can_be_typed(with_task):
-    wanted = "seatrial/evals/test_sc1_domain.py::test_case[SC-1-domain-on-2]"
+    wanted = "seatrial/evals/suite/test_criteria.py::test_case[SC-1-domain-on-2]"
     done = with_task.run(wanted, "-v", *GATE[2:])
     assert done.returncode == 0
     assert f"{wanted} PASSED" in done.stdout
@@ -251,10 +250,10 @@ def test_an_id_that_was_printed_can_be_typed(with_task):
 
 
 def test_an_id_can_be_typed_with_workers_too(with_task):
-    wanted = "seatrial/evals/test_eos.py"
+    wanted = "seatrial/evals/suite/test_criteria.py"
     done = with_task.run(wanted, "-n", "2", *GATE[2:])
     assert done.returncode == 0
-    assert "28 passed" in done.stdout
+    assert "90 passed, 1 skipped" in done.stdout
 
 
 @pytest.mark.parametrize("room", ["evals", "fixtures", "training"])
@@ -282,14 +281,14 @@ def test_the_checkout_works_uninstalled(tmp_path):
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert "SHIP (exit status 0)" in done.stdout, done.stdout + done.stderr
-    assert "seatrial/evals/test_eos.py ..." in done.stdout
+    assert "seatrial/evals/suite/test_criteria.py ..." in done.stdout
 
 
 def test_an_id_that_no_shipped_test_has_is_told(with_task):
-    done = with_task.run("seatrial/evals/test_eoz.py", *GATE[2:])
+    done = with_task.run("seatrial/evals/suite/test_criterai.py", *GATE[2:])
     assert done.returncode == USAGE
-    assert "not found: seatrial/evals/test_eoz.py" in done.stderr + done.stdout
-    assert "did you mean seatrial/evals/test_eos.py?" in done.stderr + done.stdout
+    assert "not found: seatrial/evals/suite/test_criterai.py" in done.stderr + done.stdout
+    assert "did you mean seatrial/evals/suite/test_criteria.py?" in done.stderr + done.stdout
 
 
 def test_a_key_on_the_command_line_of_a_program_is_not_kept(gate):

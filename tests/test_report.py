@@ -15,8 +15,8 @@ from seatrial.evals.metrics import METRICS
 from seatrial.evals.report import SCHEMA, finite, plots, render, view, write_report
 from seatrial.evals.report.attribution import is_step
 from seatrial.evals.report.wording import LONGEST, amount, clip, duration, interval, moment, size, visible
+from seatrial.evals.task import Criterion, load_task
 from seatrial.evals.verdict import PASS, Measured, Miss, Verdict, verdict_for
-from seatrial.training.task import Criterion, load_task
 from tests.page import HOSTILE, Page
 from tests.report_results import (
     CASES,
@@ -247,7 +247,7 @@ def test_the_verdict_names_the_file_and_every_required_criterion(ship: Page) -> 
 def test_a_criterion_shows_what_decided_it(ship: Page) -> None:
     text = ship.text("criteria")
     assert "95 % 75 to 97.8 %, n = 20, Wilson" in text
-    assert "Required: operation_accuracy >= 90 %" in text
+    assert "Required: accuracy >= 90 %" in text
     assert "To be sure at this rate: 140 cases." in text
     assert "Note: Rated by the automatic rubric" in text
     assert "difference +75 percentage points [+55 to +90 percentage points], p = 6.1e-05" in text
@@ -315,7 +315,7 @@ def test_without_a_dataset_artifact_the_adapter_names_its_data() -> None:
 def test_models_stand_side_by_side_from_base_to_shipped(ship: Page) -> None:
     text = ship.text("compared")
     assert "Metric base prompted base shipped" in text
-    assert "operation accuracy 20 % [0 to 35.6 %] 65 % [45 to 73 %] 95 % [75 to 97.8 %] 20 higher" in text
+    assert "accuracy 20 % [0 to 35.6 %] 65 % [45 to 73 %] 95 % [75 to 97.8 %] 20 higher" in text
     assert "keyword recall 55 % [34 to 74 %] not measured 20 % [8 to 42 %]" in text
     assert "update 0 % 75 % 75 % 4" in text
 
@@ -617,7 +617,7 @@ def test_accuracy_bars_leave_out_what_is_no_share() -> None:
     rows = view.side_by_side(verdicts(), [])["rows"]
     drawn = plots.accuracy_bars(rows, view.MODELS)
     assert drawn
-    assert "operation accuracy" in drawn
+    assert "accuracy" in drawn
     assert "perplexity" not in drawn
     assert plots.accuracy_bars([row for row in rows if row["unit"] != "share"], view.MODELS) is None
 

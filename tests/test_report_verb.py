@@ -121,7 +121,7 @@ def test_escaped_text_reads_as_it_was() -> None:
     for text in (
         *HOSTILE,
         "a|b",
-        "operation_accuracy >= 90 %",
+        "accuracy >= 90 %",
         "*x* _y_ [z](u)",
         "1. one",
         "- one",

@@ -19,10 +19,10 @@ from seatrial.evals.evidence import Evidence
 from seatrial.evals.export import Export
 from seatrial.evals.fidelity.trained import MERGED, TRUTH, Asked, TrainedModel, _answered, _predicted, handle
 from seatrial.evals.models import Likelihood, Question
+from seatrial.evals.task import load_task
 from seatrial.training import steps
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Artifact, Store, default_root
-from seatrial.training.task import load_task
 from tests.conftest import MINIATURE, REPOSITORY
 
 ELSEWHERE = torch.device("meta")  # stands for a GPU: what is made there has no numbers

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from seatrial.evals.reference import page
+from seatrial.evals.kinds import kinds
+from seatrial.evals.models.table import model_kinds
+from seatrial.evals.reference import PAGES as WRITTEN
+from seatrial.evals.reference import TABLES, page
+from seatrial.evals.task import load_task
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 NOT_RUN = {"ci.md": 1, "first-gate.md": 1}
-LONGEST = 150  # lines of a page
+LONGEST = 150  # lines of a page that somebody wrote
 BLOCK = re.compile(
     r"(?:<!-- not run here: (?P<why>[^>]+) -->\n)?^```(?P<kind>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -108,9 +113,12 @@ def test_a_block_that_is_not_run_is_counted(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_short_and_its_links_lead_somewhere(name):
     text = (DOCS / name).read_text(encoding="utf-8")
-    assert len(text.splitlines()) < LONGEST
-    for target in re.findall(r"\]\(([^)#]+)", text):
+    assert "This page is written by `python -m" in text or len(text.splitlines()) < LONGEST
+    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", text):
         assert "://" in target or (DOCS / target).exists(), target
+        assert not heading or f"# {heading}\n" in (DOCS / (target or name)).read_text(encoding="utf-8"), (
+            heading
+        )
 
 
 def test_every_page_is_in_the_index():
@@ -118,9 +126,61 @@ def test_every_page_is_in_the_index():
     assert [name for name in PAGES if name != "README.md" and f"({name})" not in index] == []
 
 
-def test_the_reference_of_the_task_is_what_its_command_writes():
-    written = (DOCS / "task.md").read_text(encoding="utf-8")
-    assert written == page(), "python -m seatrial.evals.reference > docs/task.md"
+# --- the pages that a command writes ----------------------------------------------------------------------
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_page_of_the_reference_is_what_its_command_writes(name):
+    written = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert written == page(name), f"python -m seatrial.evals.reference {name} > docs/{name}.md"
+
+
+def test_the_page_to_write_is_named_by_an_argument():
+    command = [sys.executable, "-m", "seatrial.evals.reference"]
+    for words, name in (([], "task"), (["kinds"], "kinds")):
+        done = subprocess.run(
+            [*command, *words], capture_output=True, text=True, encoding="utf-8", check=True
+        )
+        assert done.stdout == page(name)
+    done = subprocess.run([*command, "nothing"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "[task|kinds|models]" in done.stderr
+
+
+def test_the_page_of_the_task_has_every_key_with_its_meaning():
+    for heading, model in TABLES:
+        section = page("task").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        keys = [info.alias or name for name, info in model.model_fields.items() if not info.exclude]
+        rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", section, re.MULTILINE))
+        assert list(rows) == keys, heading
+        assert all(meaning.strip() for meaning in rows.values())
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_the_page_of_kinds_has_every_criterion_that_a_task_of_the_kind_gets(kind, tmp_path):
+    (tmp_path / "task.toml").write_text(
+        f'kind = "{kind}"\nname = "x"\n[answer.values]\nlabel = ["a", "b"]\nother = ["s", "l"]\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases/domain.jsonl").write_text("", encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in page("kinds").split("\n## ")[1:]}
+    files = [kind, *re.findall(r"\[(\w+)\]\(#", sections[kind].partition("| criterion")[0])]
+    told = [row for name in files for row in re.findall(r"^\| `([^`]+)`", sections[name], re.MULTILINE)]
+    for criterion in load_task(tmp_path).criteria:
+        name = criterion.id
+        if name.startswith("LOSS."):
+            name = f"{name.rpartition('.')[0]}.STAGE"
+        assert name.replace(".other", ".{field}") in told
+
+
+def test_the_page_of_models_has_every_kind_and_an_example_that_is_a_task(tmp_path):
+    text = page("models")
+    assert re.findall(r'^## kind = "(\w+)"$', text, re.MULTILINE) == list(model_kinds())
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    head = 'kind = "classification"\nname = "x"\n[answer]\nlabels = ["a", "b"]\n'
+    (tmp_path / "task.toml").write_text(head + example, encoding="utf-8")
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases/domain.jsonl").write_text("", encoding="utf-8")
+    assert load_task(tmp_path).models["larger"].key == "EXAMPLE_API_KEY"
 
 
 def test_a_page_that_says_what_is_not_so_is_found(scratch):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from seatrial.evals.task import load_task
 from seatrial.training import base as base_weights
 from seatrial.training import steps
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Artifact, Store, default_root
-from seatrial.training.task import load_task
 from tests.conftest import REPOSITORY
 from tests.sabotage.gate import store_without_evidence
 from tests.sabotage.table import Table

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from seatrial.evals.task import load_task
 from seatrial.training.dataset import read_jsonl
 
 CASE_SETS = ("domain", "heldout", "regressions")
@@ -29,8 +30,9 @@ def write_small_task(source: Path, out: Path) -> Path:
     def cut(task: dict[str, Any]) -> None:
         task["waivers"] = WAIVED
         task["case_sets"] = {name: task["case_sets"][name] for name in CASE_SETS}
-        for table in ("criteria", "losses"):
-            task[table] = [kept for entry in task.get(table, []) if (kept := _cut(entry))]
+        del task["kind"]  # whose criteria are spelt out: a preset cannot be cut
+        spelt = [criterion.model_dump(exclude_defaults=True) for criterion in load_task(source).criteria]
+        task["criteria"] = [kept for entry in spelt if (kept := _cut(entry))]
 
     return change_task(source, out, cut)
 
@@ -67,7 +69,7 @@ def dump(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
 
 def _file_names(task: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Where a task names files: table and key."""
-    places = [(task, "train"), (task, "ratings"), (task["contract"], "schema")]
+    places = [(task, "train"), (task, "ratings"), (task["answer"], "schema")]
     places += [(task["prompts"], "prompted_base"), *((s, "file") for s in task["case_sets"].values())]
     return ((table, key) for table, key in places if key in table)
 

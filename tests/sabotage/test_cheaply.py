@@ -15,11 +15,11 @@ import pytest
 from seatrial.evals.fidelity import metadata, weights
 from seatrial.evals.fidelity.header import read_header
 from seatrial.evals.fidelity.strength import fit, updates
+from seatrial.evals.task import load_task
 from seatrial.training import steps
 from seatrial.training.modelfile import quantization_of
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
-from seatrial.training.task import load_task
 from tests.conftest import MINIATURE
 from tests.sabotage import faults_header, faults_merge
 from tests.sabotage.entries import FAULTS, HARMLESS

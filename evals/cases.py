@@ -103,7 +103,7 @@ def read_case(
     row: dict[str, Any], case_set: str, where: str, main: str = "label", contract: bool = True
 ) -> Case:
     """The case that one row is; ``where`` is its file and line. What it expects is checked by the
-    metrics that read it (:func:`seatrial.evals.expectations.check_case`).
+    metrics that read it (:func:`seatrial.evals.expectations.Expectations`).
 
     Raises:
         SeatrialError: it is none.

@@ -108,11 +108,6 @@ class Expectations:
         )
 
 
-def check_case(task: Task, case: Case) -> None:
-    """Raise :class:`SeatrialError` if one case expects what this task cannot judge."""
-    Expectations(task).check(case)
-
-
 def _hint(name: str, known: Mapping[str, Shape]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""

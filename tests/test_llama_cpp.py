@@ -30,7 +30,7 @@ def ask(*prompts, reference=None):
     ]
 
 
-def test_answers_come_in_the_order_of_the_questions_and_do_not_depend_on_the_batch(gguf, tmp_path):
+def test_answers_come_in_the_order_of_the_questions_and_in_32_bits_whatever_else_is_asked(gguf, tmp_path):
     questions = ask(
         "Say hello.", "What is the capital of France?", "Name a colour.", "", "Count to three.", "Hi"
     )

@@ -612,7 +612,7 @@ def test_the_identity_holds_neither_role_nor_key_nor_what_decides_no_answer(serv
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     one = OpenAIModel("shipped", server.url, "tiny").identity
     other = OpenAIModel(
-        "a-role", server.url, "tiny", key_variable="K", concurrency=9, timeout=9, retries=9, prices=(1, 2)
+        "a-role", server.url, "tiny", key_variable="K", concurrency=9, timeout=9, retries=9
     ).identity
     assert one == other
     assert KEY not in json.dumps(one)
@@ -702,8 +702,6 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_key(address, prob
         {"timeout": 0},
         {"timeout": float("nan")},
         {"retries": -1},
-        {"prices": (1,)},
-        {"prices": (1, -1)},
         {"length_field": "n"},
         {"extra": {"stream": True}},
         {"extra": {"model": "other"}},
@@ -725,13 +723,6 @@ def test_without_its_extra_the_line_to_type_is_told_and_the_identity_can_still_b
     with pytest.raises(MissingExtra, match=r"python -m pip install 'seatrial\[endpoints\]'"):
         ask()
     assert server.requests == []
-
-
-def test_a_price_is_of_a_million_tokens(server, ask):
-    answers = ask("a", "b")
-    priced = OpenAIModel("shipped", server.url, "tiny", prices=(2.0, 10.0))
-    assert priced.cost(answers) == pytest.approx((22 * 2 + 6 * 10) / 1e6)
-    assert OpenAIModel("shipped", server.url, "tiny").cost(answers) is None
 
 
 # --- a real server -------------------------------------------------------------------------------------

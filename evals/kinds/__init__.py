@@ -11,6 +11,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def _layers(path: Path) -> list[Path]:
     return [*(FOLDER / f"{name}.toml" for name in _read(path).get("with", [])), path]
 
 
+@cache
 def _read(path: Path) -> Table:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 

@@ -60,7 +60,10 @@ class LlamaCppModel:
         }
 
     def variant(self, slots: int, threads: int) -> LlamaCppModel:
-        """The same model in a runtime that is set up otherwise, which should not change its answers."""
+        """The same model in a runtime that is set up otherwise.
+
+        A quantised file may answer otherwise with more slots: its logits depend on what is decoded together.
+        """
         return LlamaCppModel(
             self.name, self.path, self._sha256, self.system, self._context, slots, threads, self.grammar
         )

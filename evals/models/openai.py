@@ -88,7 +88,6 @@ class OpenAIModel:
         retries: further attempts at a question.
         temperature: None leaves it to the endpoint, as some models demand.
         seed: sent where it is not None; what it is worth is up to the endpoint.
-        prices: dollars per million input tokens and per million output tokens, for :meth:`cost`.
         tools: definitions of tools, as the API has them; calls become the answer's text.
         extra: further fields of the request's body, such as ``top_p``.
         length_field: how the endpoint calls the most tokens of an answer.
@@ -110,7 +109,6 @@ class OpenAIModel:
         retries: int = 5,
         temperature: float | None = 0.0,
         seed: int | None = None,
-        prices: tuple[float, float] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         extra: Mapping[str, Any] | None = None,
         length_field: str = "max_tokens",
@@ -118,7 +116,7 @@ class OpenAIModel:
         self.name, self.model, self.system = name, model, system
         self.url_variable = f"SEATRIAL_{re.sub('[^A-Z0-9]', '_', name.upper())}_URL"
         self.address, self._local = _address(base_url, self.url_variable)
-        self.key_variable, self.prices = key_variable, prices
+        self.key_variable = key_variable
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.length_field = length_field
         self.decoding: Mapping[str, Any] = {
@@ -188,15 +186,6 @@ class OpenAIModel:
             drawing.decoding = {**self.decoding, **again}
             rounds.append(drawing.generate(questions, max_tokens, log))
         return [list(answers) for answers in zip(*rounds, strict=True)]
-
-    def cost(self, generations: Sequence[Generation]) -> float | None:
-        """Dollars for ``generations`` by the prices and the tokens that the endpoint counted; None without
-        prices. Attempts that failed count nothing here, whatever they cost."""
-        if self.prices is None:
-            return None
-        tokens = [sum(each.prompt_tokens for each in generations)]
-        tokens.append(sum(each.completion_tokens for each in generations))
-        return sum(price * count for price, count in zip(self.prices, tokens, strict=True)) / 1e6
 
     async def _generate(
         self, questions: Sequence[Question], max_tokens: int, key: _Key, file: IO[str]
@@ -296,10 +285,6 @@ class OpenAIModel:
             (self.concurrency < 1, f"concurrency {self.concurrency}: at least 1"),
             (not 0 < self.timeout < math.inf, f"timeout {self.timeout}: seconds, more than 0"),
             (self.retries < 0, f"retries {self.retries}: 0 or more"),
-            (
-                self.prices is not None and (len(self.prices) != 2 or not all(p >= 0 for p in self.prices)),
-                f"prices {self.prices}: dollars per million input tokens, and per million output tokens",
-            ),
             (
                 self.length_field not in LENGTH_FIELDS,
                 f"length_field {self.length_field!r}: {' or '.join(LENGTH_FIELDS)}",

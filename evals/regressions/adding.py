@@ -13,7 +13,7 @@ from typing import Any
 from seatrial.evals.case_names import REGRESSIONS
 from seatrial.evals.case_sets import load_case_sets
 from seatrial.evals.cases import Case, read_case
-from seatrial.evals.expectations import check_case
+from seatrial.evals.expectations import Expectations
 from seatrial.evals.metrics import Score
 from seatrial.evals.models import UNKNOWN
 from seatrial.evals.regressions.private_data import Redactor
@@ -89,10 +89,11 @@ def prove(
         )
     _name(rows, [case.id for case in known])
     proven: list[Proven] = []
+    expected = Expectations(task)
     for row, record in zip(rows, records, strict=True):
         contract = task.case_sets[REGRESSIONS].contract
         case = read_case(dict(row), REGRESSIONS, record.where, task.reader.main, contract)
-        check_case(task, case)
+        expected.check(case)
         _require_new(case, known, repeat)
         proven.append(Proven(row, case, require_red(task, case), only_by_form(task, case)))
         known.append(case)

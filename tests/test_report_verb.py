@@ -14,7 +14,7 @@ from seatrial.evals.report import write_report
 from seatrial.evals.report.annotations import SHOWN, commands
 from seatrial.evals.report.escaping import cell, code, command, plain
 from seatrial.evals.report.summary import summary
-from seatrial.fixtures.repository import checkout, inside, root
+from seatrial.evals.repository import checkout, inside, root
 from tests.page import HOSTILE, Page
 from tests.report_results import failing, observation, refused, results, unevaluated
 from tests.verb import Document, document, seatrial, write

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.costs import tally
-from seatrial.evals.export import Export
 from seatrial.evals.fidelity.chain import Chain
 from seatrial.evals.models import Generation, Likelihood, Model, Question, SamplingModel, ScoringModel
 from seatrial.evals.task import Task
@@ -54,15 +54,15 @@ class Evidence:
         task: Task,
         cases: Mapping[str, Sequence[Case]],
         models: Mapping[str, Model],
-        export: Export,
+        built: Built,
         ratings: Mapping[str, Sequence[float]],
         absent: Mapping[str, str] | None = None,
     ) -> None:
         """``absent``: why a model that a criterion may ask for is not among ``models``."""
         self.store, self.task, self.cases = store, task, cases
-        self.chain = Chain(store, task, cases, models, export)
+        self.chain = Chain(store, task, cases, models, built)
         self.models = {**models, **self.chain.trained_models()}
-        self.export, self.ratings, self._absent = export, ratings, absent or {}
+        self.built, self.ratings, self._absent = built, ratings, absent or {}
         self.used: dict[str, Artifact] = {}
         self._read: dict[tuple[str, str, str], _Read] = {}
         self._answered: dict[str, list[dict[str, Any]]] = {}  # by key of the answers' artifact

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.criteria import check_criteria, judge
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.export import Export
 from seatrial.evals.gate import DO_NOT_SHIP, SHIP, decide
 from seatrial.evals.hard import hard_cases, judge_hard
 from seatrial.evals.metrics import METRICS, Score
@@ -97,7 +97,7 @@ def evidence_of(tmp_path):
         cases = cases or {"domain": cases_of(len(models[0].answers))}
         by_name = {model.name: model for model in models}
         return Evidence(
-            Store(tmp_path), load_task(MINIATURE), cases, by_name, export or Export(), ratings or {}
+            Store(tmp_path), load_task(MINIATURE), cases, by_name, export or Built(), ratings or {}
         )
 
     return make

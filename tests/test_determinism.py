@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.criteria import judge
 from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.export import Export
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.metrics.determinism import _difference
 from seatrial.evals.models import EOS, LENGTH, Generation, Question
@@ -55,7 +55,7 @@ def evidence(tmp_path, model, *, domain=ALL, paraphrases=()):
     }
     task = load_task(MINIATURE)
     task = task.model_copy(update={"decoding": task.decoding.model_copy(update={"max_tokens": 8})})
-    return Evidence(Store(tmp_path / "store"), task, cases, {"shipped": model}, Export(), {})
+    return Evidence(Store(tmp_path / "store"), task, cases, {"shipped": model}, Built(), {})
 
 
 def criterion(cases="domain", **settings):

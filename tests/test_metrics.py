@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seatrial.evals.answer import Reader, find_object, parse_strict
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence, NotEvaluated, TimedAnswers
-from seatrial.evals.export import Export
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.metrics.rating import rubric
 from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Likelihood, Question
@@ -57,7 +57,7 @@ def evidence_with(models=None, export=None, ratings=None, cases=(), store=None, 
         load_task(GOLDEN),
         {name: [] for name in load_task(GOLDEN).case_sets} | {"domain": list(cases)},
     )
-    return Evidence(store, task, cases, models or {}, export or Export(), ratings or {}, absent)
+    return Evidence(store, task, cases, models or {}, export or Built(), ratings or {}, absent)
 
 
 def score(metric, text, expect=None, *, prompt="add buy milk", reference=None, settings=None, **generation):
@@ -604,7 +604,7 @@ class Shelf:
 def export(tmp_path):
     adapter = artifact(tmp_path / "adapter", "adapter.safetensors", "weights")
     f16, q4 = (artifact(tmp_path / kind, f"lamp-{kind}.gguf", kind * 50) for kind in ("f16", "q4"))
-    return Export(
+    return Built(
         shipped=q4,
         base=artifact(tmp_path / "base", "model.safetensors", "base"),
         adapter=adapter,

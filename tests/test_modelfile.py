@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from seatrial.evals.fidelity.chat_formats import go_rendered, renders_alike
-from seatrial.evals.fidelity.modelfile import HARMLESS, IGNORED, Judged, judge_modelfile
-from seatrial.evals.models.modelfile import DEPRECATED, RefusedModelfile, decode, read_modelfile
-from seatrial.evals.models.modelfile_values import KINDS
+from seatrial.evals.fidelity.served import HARMLESS, IGNORED, Judged, judge_modelfile
+from seatrial.evals.modelfiles.parser import DEPRECATED, RefusedModelfile, decode, read_modelfile
+from seatrial.evals.modelfiles.values import KINDS
 from seatrial.evals.models.ollama import OllamaModel
 from seatrial.training import base
 from seatrial.training.errors import SeatrialError

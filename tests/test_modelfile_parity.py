@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from gguf import GGUFWriter
 
+from seatrial.evals.built import Built
 from seatrial.evals.criteria import judge
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.export import Export
 from seatrial.evals.models.ollama import OllamaRefuses
 from seatrial.evals.task import load_task
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS
@@ -59,7 +59,7 @@ def verdict(tmp_path):
 
     def verdict(change=lambda text: text, given=True, prompts=None, **made):
         shipped = taken_in(tmp_path / "shipped", change, **made)
-        export = Export(shipped=shipped, modelfile=shipped.path / "Modelfile" if given else None)
+        export = Built(shipped=shipped, modelfile=shipped.path / "Modelfile" if given else None)
         absent = {} if prompts else {"ollama": "no Ollama server answers"}
         models = {"ollama": Server()} if prompts else {}
         evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, models, export, {}, absent)
@@ -76,7 +76,7 @@ def test_the_criterion_is_required_and_asks_for_every_instruction():
 
 
 def test_a_program_has_no_modelfile():
-    evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, Export(), {})
+    evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, Built(), {})
     found = judge(CRITERION, evidence)
     assert (found.status, found.reason) == (NOT_EVALUATED, "a program was judged, not a file")
 
@@ -172,7 +172,7 @@ def test_from_is_resolved_where_the_modelfile_came_from(tmp_path):
     shipped = taken_in(tmp_path / "shipped")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    export = Export(shipped=shipped, modelfile=elsewhere / "Modelfile")
+    export = Built(shipped=shipped, modelfile=elsewhere / "Modelfile")
     evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, export, {})
     assert judge(CRITERION, evidence).status == PASS
     (elsewhere / "lamp.gguf").write_bytes(b"GGUF of last month")
@@ -183,7 +183,7 @@ def test_from_is_resolved_where_the_modelfile_came_from(tmp_path):
 def test_a_file_that_cannot_be_read_does_not_pass(tmp_path):
     shipped = taken_in(tmp_path / "shipped")
     (shipped.path / "lamp.gguf").write_bytes(b"GGUF")
-    export = Export(shipped=shipped, modelfile=shipped.path / "Modelfile")
+    export = Built(shipped=shipped, modelfile=shipped.path / "Modelfile")
     evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, export, {})
     found = judge(CRITERION, evidence)
     assert (found.status, "header cannot be read" in found.reason) == (NOT_EVALUATED, True)
@@ -194,7 +194,7 @@ def test_the_trained_template_counts_more_than_the_file_s_own(tmp_path):
     merged.mkdir()
     (merged / "chat_template.jinja").write_text("{{ '<|start_header_id|>' }}", encoding="utf-8")
     shipped = taken_in(tmp_path / "shipped")
-    export = Export(shipped=shipped, modelfile=shipped.path / "Modelfile")
+    export = Built(shipped=shipped, modelfile=shipped.path / "Modelfile")
     export = dataclasses.replace(export, merged=Artifact(merged, {"key": "m", "files": {}}))
     evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, export, {})
     found = judge(CRITERION, evidence)

@@ -8,10 +8,10 @@ import shutil
 
 import pytest
 
+from seatrial.evals.built import Built
 from seatrial.evals.criteria import judge
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.export import Export
-from seatrial.evals.models.modelfile import read_text
+from seatrial.evals.modelfiles.parser import read_text
 from seatrial.evals.verdict import FAIL, PASS
 from seatrial.training.store import Artifact, file_digest
 from tests.sabotage import faults_modelfile, harmless_modelfile
@@ -54,7 +54,7 @@ def verdict(good, tmp_path):
         (taken / "Modelfile").write_bytes(read_text(artefact.modelfile).encode())
         files = {artefact.gguf.name: {"sha256": file_digest(taken / artefact.gguf.name)}}
         shipped = Artifact(taken, {"key": "k", "step": "given-file", "files": files, "facts": {}})
-        export = Export(shipped=shipped, modelfile=artefact.modelfile)
+        export = Built(shipped=shipped, modelfile=artefact.modelfile)
         absent = {"ollama": "no Ollama server answers"}
         evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, {}, export, {}, absent)
         return judge(CRITERION, evidence)

@@ -26,9 +26,9 @@ from pathlib import Path
 import pytest
 
 from seatrial.evals import provenance
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.export import Export
 from seatrial.evals.models import EOS, ERROR, LENGTH, UNKNOWN, Question
 from seatrial.evals.models import openai as endpoint
 from seatrial.evals.models.openai import OpenAIModel
@@ -575,7 +575,7 @@ def test_the_key_is_nowhere_in_the_store(server, monkeypatch, tmp_path):
         "domain": [Case(q.id, q, "domain", "f:1") for q in asked]
     }
     model = OpenAIModel("shipped", server.url, "tiny")
-    evidence = Evidence(Store(tmp_path / "store"), task, cases, {"shipped": model}, Export(), {})
+    evidence = Evidence(Store(tmp_path / "store"), task, cases, {"shipped": model}, Built(), {})
     answers = evidence.generations("shipped", "domain")
     assert [bool(answer.error) for answer in answers.values()] == [False, True, True, True]
     assert "<key>" in answers["a"].text

@@ -183,7 +183,7 @@ def test_a_fixture_by_the_name_of_one_of_ours_is_refused(with_task, where):
 
 
 def test_fixtures_of_the_user_do_not_stand_in_for_ours(with_task):
-    names = ("settings", "store", "evidence", "models", "judge", "export")
+    names = ("settings", "store", "evidence", "models", "judge", "built")
     text = "\n\n".join(f"@pytest.fixture\ndef {name}():\n    raise RuntimeError('theirs')" for name in names)
     with_task.write("conftest.py", f"import pytest\n\n{text}\n")
     done = with_task.run(*GATE)

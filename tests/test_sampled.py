@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.expectations import Expectations
-from seatrial.evals.export import Export
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.models import EOS, UNKNOWN, Generation, Question, seed_of
 from seatrial.evals.models.llama_choice import Draw
@@ -201,7 +201,7 @@ def evidence(tmp_path, lamp, expect=ON, **sampling):
         Case(name, Question(name, ({"role": "user", "content": name},)), "domain", f"cases:{name}", expect)
         for name in lamp.right
     ]
-    return Evidence(Store(tmp_path / "store"), task, {"domain": cases}, {"shipped": lamp}, Export(), {})
+    return Evidence(Store(tmp_path / "store"), task, {"domain": cases}, {"shipped": lamp}, Built(), {})
 
 
 def criterion(metric, /, **given):

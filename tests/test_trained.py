@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.export import Export
 from seatrial.evals.fidelity.trained import MERGED, TRUTH, Asked, TrainedModel, _answered, _predicted, handle
 from seatrial.evals.models import Likelihood, Question
 from seatrial.evals.task import load_task
@@ -106,7 +106,7 @@ def test_rows_are_found_by_what_they_ask_and_not_by_which_object_asks(tmp_path):
         for name in ("on", "off")
     ]
     merged = Artifact(tmp_path, {"key": "k", "files": {}, "facts": {}})
-    export = Export(merged=merged, files={"f16": merged})
+    export = Built(merged=merged, files={"f16": merged})
     chain = Evidence(Store(tmp_path / "store"), task, cases, {}, export, {}).chain
     chain.divergence = lambda model: ([{"nll": [1.0, 2.0]}, {"nll": [4.0]}], merged)
     asked = [question("Lights", "off"), question("Lights", "on")]

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.criterion import SHIPPED
-from seatrial.evals.export import Export
 from seatrial.evals.fidelity import metadata, prompts, weights
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.runtime import in_runtime, rendered_in_llama_cpp, rendered_in_ollama
@@ -50,15 +50,15 @@ class Chain:
         task: Task,
         cases: Mapping[str, Sequence[Case]],
         models: Mapping[str, Model],
-        export: Export,
+        built: Built,
     ) -> None:
-        self.store, self.task, self.cases, self.models, self.export = store, task, cases, models, export
+        self.store, self.task, self.cases, self.models, self.built = store, task, cases, models, built
 
     def trained_models(self) -> dict[str, Model]:
         """``adapter`` and ``merged`` as models, those of them that are there."""
-        if self.export.merged is None or self.export.unread:
+        if self.built.merged is None or self.built.unread:
             return {}
-        names = BEFORE_EXPORT if self.export.adapter and self.export.base else (MERGED,)
+        names = BEFORE_EXPORT if self.built.adapter and self.built.base else (MERGED,)
         return {name: TrainedModel(name, self.trained, self.asked) for name in names}
 
     # --- what is asked ---------------------------------------------------------------------------------
@@ -90,15 +90,15 @@ class Chain:
     # --- what is known ---------------------------------------------------------------------------------
     def trained(self) -> Artifact:
         """The trained model's own answers, likelihoods, token ids and rendered prompts."""
-        export = self.export
-        if export.unread:
-            raise NotEvaluated(export.unread)
-        if export.merged is None:
+        built = self.built
+        if built.unread:
+            raise NotEvaluated(built.unread)
+        if built.merged is None:
             raise NotEvaluated(
                 "the trained model is not here: give its merged folder with --hf-model=DIR, or the adapter "
                 "with --adapter=DIR where its base is the recipe's"
             )
-        return self.store.build(trained(export.merged, export.adapter, export.base, self.asked))
+        return self.store.build(trained(built.merged, built.adapter, built.base, self.asked))
 
     def in_runtime(self, model: str) -> Artifact:
         """How a GGUF file tokenises and renders, and how far it is from the trained model."""
@@ -125,7 +125,7 @@ class Chain:
         """Likelihoods that comparing a file with the trained model has told already, on the trained model's
         tokens; None for the shipped file, which reads references with its own tokenizer, and for others."""
         rows = {row.key: number for number, row in enumerate(self.asked.rows)}
-        mine = model in self.export.files and self.export.merged is not None
+        mine = model in self.built.files and self.built.merged is not None
         if not mine or any(question.key not in rows for question in questions):
             return None
         found, _ = self.divergence(model)
@@ -135,28 +135,28 @@ class Chain:
     def metadata(self) -> list[Finding]:
         """What the shipped file says about itself."""
         shipped, f16 = self._shipped_and_f16()
-        assert self.export.merged
-        path, reference = _gguf(shipped), self.export.reference
+        assert self.built.merged
+        path, reference = _gguf(shipped), self.built.reference
 
         def read(artifact: Artifact) -> Path:  # the same bytes need not be read twice
-            return path if self.export.shipped_sha256 in _digests(artifact) else _gguf(artifact)
+            return path if self.built.shipped_sha256 in _digests(artifact) else _gguf(artifact)
 
         tokenizer = self.trained().read_json("text.json")["tokenizer"]
         return metadata.compare(
-            path, self.export.merged.path, tokenizer, read(f16), read(reference) if reference else None
+            path, self.built.merged.path, tokenizer, read(f16), read(reference) if reference else None
         )
 
     def weights(self) -> tuple[list[Finding], Strength | None, Artifact | None]:
         """The shipped file's tensors, and how strongly the adapter is in them."""
         shipped, f16 = self._shipped_and_f16()
-        export = self.export
+        built = self.built
         try:
             open_gguf(_gguf(shipped))
         except SeatrialError as error:
             return [Finding("all tensors", FILE, "a whole GGUF file", error.problem, False)], None, None
         artifact = self.store.build(
             weights.of_file(
-                _gguf(shipped), str(export.shipped_sha256), f16, export.reference, export.adapter, export.base
+                _gguf(shipped), str(built.shipped_sha256), f16, built.reference, built.adapter, built.base
             )
         )
         told = artifact.read_json("weights.json")
@@ -206,7 +206,7 @@ class Chain:
     def served_prompts(self) -> list[Finding]:
         """Prompts: what Ollama makes of the Modelfile against the trained template or, where no trained model
         is here that could be read, the file's own."""
-        if self.export.merged is not None and not self.export.unread:
+        if self.built.merged is not None and not self.built.unread:
             return self.rendered(OLLAMA)
         model = cast(LlamaCppModel, self.models[SHIPPED])
         artifact = self.store.build(rendered_in_llama_cpp(model, self.asked.conversations))
@@ -237,12 +237,12 @@ class Chain:
         )
 
     def _shipped_and_f16(self) -> tuple[Artifact, Artifact]:
-        if self.export.shipped is None:
+        if self.built.shipped is None:
             raise NotEvaluated("a program was judged, not a file")
-        if self.export.f16 is None:
+        if self.built.f16 is None:
             self.trained()  # says what is missing
             raise NotEvaluated("there is no F16 export of the trained model to compare with")
-        return self.export.shipped, self.export.f16
+        return self.built.shipped, self.built.f16
 
 
 DIVERGENCES = ("kl_divergence", "top1_agreement", "nll_change")

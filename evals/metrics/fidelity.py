@@ -47,7 +47,7 @@ def _prompts(evidence: Evidence, criterion: Criterion, model: str) -> list[Findi
 
 
 def _strength(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    if evidence.export.adapter is None:
+    if evidence.built.adapter is None:
         raise NotEvaluated("the adapter is not here: give it with --adapter=DIR")
     findings, strength, artifact = evidence.chain.weights()
     if artifact is None:

@@ -18,9 +18,9 @@ import httpx
 from ollama import Client, ResponseError
 from pydantic import Field
 
+from seatrial.evals.modelfiles.parser import RefusedModelfile, read_modelfile
+from seatrial.evals.modelfiles.source import hindrance
 from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Message, Model, Question, encodable
-from seatrial.evals.models.modelfile import RefusedModelfile, read_modelfile
-from seatrial.evals.models.modelfile_source import hindrance
 from seatrial.evals.models.ollama_server import find, last_lines, version_of
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by

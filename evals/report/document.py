@@ -19,7 +19,7 @@ from seatrial.evals.cases import Case
 from seatrial.evals.failures import failures
 from seatrial.evals.gate import spoken, told_once
 from seatrial.evals.metrics.own import FILE as OWN_METRICS
-from seatrial.evals.models.modelfile import read_text
+from seatrial.evals.modelfiles.parser import read_text
 from seatrial.evals.overview import overview
 from seatrial.evals.prices import read_prices
 from seatrial.evals.regressions.private_data import without_secrets

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from seatrial.evals.modelfiles.parser import RefusedModelfile
 from seatrial.evals.models import EOS, ERROR, LENGTH, ollama
-from seatrial.evals.models.modelfile import RefusedModelfile
 from seatrial.evals.models.ollama import OllamaModel, OllamaRefuses, available
 from seatrial.training import base
 from seatrial.training.errors import SeatrialError

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from seatrial.evals.models.modelfile import RefusedModelfile, decode, read_modelfile
-from seatrial.evals.models.modelfile_values import KINDS
+from seatrial.evals.modelfiles.parser import RefusedModelfile, decode, read_modelfile
+from seatrial.evals.modelfiles.values import KINDS
 from seatrial.evals.models.ollama_server import find
 
 REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")

@@ -13,9 +13,9 @@ from seatrial.training import steps
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Artifact, Store, default_root
 from tests.conftest import REPOSITORY
-from tests.sabotage.gate import store_without_evidence
 from tests.sabotage.table import Table
 from tests.sabotage.task import write_small_task
+from tests.sabotage.verdict import store_without_evidence
 from tests.sabotage.workshop import Good
 
 TASK = REPOSITORY / "golden" / "task_api"

@@ -14,9 +14,9 @@ from seatrial.training.store import default_root
 from tests.conftest import Run
 from tests.sabotage.entries import FAULTS, HARMLESS
 from tests.sabotage.faults import Fault
-from tests.sabotage.gate import judge, prompt_only_says, red_criteria, store_without_evidence
 from tests.sabotage.harmless import Harmless
 from tests.sabotage.table import Row, Table
+from tests.sabotage.verdict import judge, prompt_only_says, red_criteria, store_without_evidence
 from tests.sabotage.workshop import Artefact, Good
 
 pytestmark = pytest.mark.sabotage

@@ -11,7 +11,7 @@ from seatrial.training.store import Artifact
 
 
 @dataclass(frozen=True)
-class Export:
+class Built:
     """What training and export left: any part may be missing when a model was made elsewhere.
 
     ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own

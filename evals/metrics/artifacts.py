@@ -14,17 +14,17 @@ from seatrial.training.store import Artifact
 def _adapter_loads(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     from seatrial.evals.models.adapter import adapter_answer
 
-    if evidence.export.adapter is None:
+    if evidence.built.adapter is None:
         raise NotEvaluated("there is no adapter in this run: give it with --adapter=DIR")
-    if evidence.export.unread:
-        raise NotEvaluated(evidence.export.unread)
-    if evidence.export.base is None:
+    if evidence.built.unread:
+        raise NotEvaluated(evidence.built.unread)
+    if evidence.built.base is None:
         raise NotEvaluated("the adapter's base is not here: --recipe names one, or its path in the adapter")
-    evidence.use(evidence.export.adapter)
+    evidence.use(evidence.built.adapter)
     question = next(case for cases in evidence.cases.values() for case in cases if case.prompt.strip())
     artifact = evidence.store.build(
         adapter_answer(
-            evidence.export.base, evidence.export.adapter, evidence.task.prompts.system, question.question
+            evidence.built.base, evidence.built.adapter, evidence.task.prompts.system, question.question
         )
     )
     text = evidence.use(artifact).facts["text"]
@@ -47,15 +47,15 @@ def _gguf_answers(evidence: Evidence, criterion: Criterion, model: str) -> list[
 
 def _files(evidence: Evidence) -> dict[str, Artifact]:
     """Every GGUF file by the name of the model that it is."""
-    export = evidence.export
-    if export.shipped is None:
+    built = evidence.built
+    if built.shipped is None:
         raise NotEvaluated("a program was judged, not a file")
-    known = {artifact.key for artifact in export.files.values()}
-    return {**export.files, **({} if export.shipped.key in known else {"shipped": export.shipped})}
+    known = {artifact.key for artifact in built.files.values()}
+    return {**built.files, **({} if built.shipped.key in known else {"shipped": built.shipped})}
 
 
 def _file_size(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    path = evidence.export.shipped_file
+    path = evidence.built.shipped_file
     if path is None:
         raise NotEvaluated("a program was judged, not a file")
     return [Score(path.name, path.stat().st_size / 1e9)]
@@ -70,9 +70,9 @@ def _ollama_answers(evidence: Evidence, criterion: Criterion, model: str) -> lis
 
 
 def _training_minutes(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    if evidence.export.adapter is None or evidence.export.adapter.manifest["step"] != "adapter":
+    if evidence.built.adapter is None or evidence.built.adapter.manifest["step"] != "adapter":
         raise NotEvaluated("the model was not trained here")
-    return [Score("training", evidence.use(evidence.export.adapter).manifest["seconds"] / 60)]
+    return [Score("training", evidence.use(evidence.built.adapter).manifest["seconds"] / 60)]
 
 
 def _answering(name: str, answers: list[Generation]) -> Score:

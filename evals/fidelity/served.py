@@ -16,8 +16,8 @@ from typing import Any
 from seatrial.evals.fidelity.chat_formats import renders_alike
 from seatrial.evals.fidelity.metadata import Finding
 from seatrial.evals.fidelity.stages import RUNTIME, TEMPLATE
-from seatrial.evals.models.modelfile import Modelfile, RefusedModelfile, printed, read_modelfile
-from seatrial.evals.models.modelfile_source import serves
+from seatrial.evals.modelfiles.parser import Modelfile, RefusedModelfile, printed, read_modelfile
+from seatrial.evals.modelfiles.source import serves
 from seatrial.evals.verdict import shorten
 from seatrial.training.modelfile import ChatFormat, chat_format
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from seatrial.evals.models.modelfile_values import InvalidValue, read_parameter
+from seatrial.evals.modelfiles.values import InvalidValue, read_parameter
 
 INSTRUCTIONS = (
     *("from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter"),

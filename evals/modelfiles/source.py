@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from seatrial.evals.models.modelfile import Modelfile
+from seatrial.evals.modelfiles.parser import Modelfile
 from seatrial.evals.verdict import shorten
 from seatrial.training.store import file_digest
 

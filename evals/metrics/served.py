@@ -10,10 +10,10 @@ from typing import Any
 from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.fidelity.metadata import Finding
-from seatrial.evals.fidelity.modelfile import Judged, judge_modelfile, refused
+from seatrial.evals.fidelity.served import Judged, judge_modelfile, refused
 from seatrial.evals.metrics.base import Metric, Score, counted, register
 from seatrial.evals.metrics.scores import score_of
-from seatrial.evals.models.modelfile import read_text
+from seatrial.evals.modelfiles.parser import read_text
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf
@@ -24,20 +24,18 @@ WRITTEN_HERE = "no Modelfile was given: the one that was judged was written here
 
 
 def _modelfile(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    export = evidence.export
-    if export.shipped is None or export.shipped_file is None:
+    built = evidence.built
+    if built.shipped is None or built.shipped_file is None:
         raise NotEvaluated("a program was judged, not a file")
-    evidence.use(export.shipped)
+    evidence.use(built.shipped)
     judged = _judged(evidence)
-    note = (
-        WRITTEN_HERE if export.modelfile is None and export.shipped.manifest["step"] == "given-file" else ""
-    )
+    note = WRITTEN_HERE if built.modelfile is None and built.shipped.manifest["step"] == "given-file" else ""
     if note and chat_format(judged.template) is None:
         raise NotEvaluated(
             "no Modelfile was given, and none can be written for a chat format that is not known here: "
             "give the one that is served with --modelfile=FILE"
         )
-    judgement = judge_modelfile(read_text(export.shipped.path / "Modelfile"), judged)
+    judgement = judge_modelfile(read_text(built.shipped.path / "Modelfile"), judged)
     findings = list(judgement.findings)
     if judgement.unsure and all(finding.ok for finding in findings):
         findings += _rendered(evidence, judgement.unsure)
@@ -57,20 +55,20 @@ def _rendered(evidence: Evidence, why: str) -> list[Finding]:
 
 
 def _judged(evidence: Evidence) -> Judged:
-    export, task = evidence.export, evidence.task
-    assert export.shipped and export.shipped_file
-    metadata, control_tokens = _of_file(export.shipped_file)
+    built, task = evidence.built, evidence.task
+    assert built.shipped and built.shipped_file
+    metadata, control_tokens = _of_file(built.shipped_file)
     architecture = str(metadata.get("general.architecture"))
     trained_for = metadata.get(f"{architecture}.context_length")
     contexts = [task.decoding.context, *([trained_for] if isinstance(trained_for, int) else [])]
-    template = _trained_template(export.merged.path) if export.merged else None
+    template = _trained_template(built.merged.path) if built.merged else None
     return Judged(
         system=task.prompts.system,
         max_tokens=task.decoding.max_tokens,
         context=min(contexts),  # no runtime gives a model more than it was trained for
-        file=export.shipped_file,
-        sha256=str(export.shipped_sha256),
-        folder=export.modelfile_folder or export.shipped.path,
+        file=built.shipped_file,
+        sha256=str(built.shipped_sha256),
+        folder=built.modelfile_folder or built.shipped.path,
         template=template or str(metadata.get("tokenizer.chat_template") or ""),
         control_tokens=control_tokens,
         architecture=architecture,

@@ -9,6 +9,7 @@ import _thread
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -363,10 +364,13 @@ def test_a_kept_program_is_ended_by_close_with_what_it_started(keep, tmp_path):
 
 def test_a_kept_program_is_ended_when_its_caller_is_interrupted(keep, tmp_path):
     model = keep("print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)")
-    timer = threading.Timer(1.0, _thread.interrupt_main)
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        model.generate(some("a"), 8, tmp_path / "log.txt")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job of the background
+    threading.Timer(1.0, _thread.interrupt_main).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.generate(some("a"), 8, tmp_path / "log.txt")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended(int((tmp_path / "log.txt").read_text()))
 
 

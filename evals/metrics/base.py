@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, wraps
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def metric(
     def make(function: Judge) -> Metric:
         file = Path(inspect.getfile(function))
         own = file if not (function.__module__ or "").startswith("seatrial.") else None
-        judge = _guarded(function, needs, own, extra)
+        judge = _guarded(function, needs, own, extra, unit == "share")
 
         def measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
             scores = []
@@ -208,8 +209,11 @@ def _have(extra: str) -> None:
     require(extra)
 
 
-def _guarded(function: Judge, needs: Sequence[str], own: Path | None, extra: str) -> Judge:
-    """``function`` for cases that say what it needs; a mistake in somebody's own is told with its line."""
+def _guarded(function: Judge, needs: Sequence[str], own: Path | None, extra: str, bounded: bool) -> Judge:
+    """``function`` for cases that say what it needs; a mistake in somebody's own is told with its line.
+
+    ``bounded``: what it scores is a share, from 0 to 1.
+    """
 
     @wraps(function)
     def judge(case: Case, generation: Generation, criterion: Criterion, evidence: Evidence) -> Score | None:
@@ -225,6 +229,10 @@ def _guarded(function: Judge, needs: Sequence[str], own: Path | None, extra: str
             score = function(case, generation, criterion, evidence)
             if score is not None and not isinstance(score, Score):
                 raise TypeError(f"it returned {score!r:.80}, no score: return scored(case, generation, ...)")
+            if score is not None and not (isfinite(score.value) and (not bounded or 0 <= score.value <= 1)):
+                raise ValueError(
+                    f"it scored {score.value}, where {'0 to 1' if bounded else 'a number'} counts"
+                )
             return score
         except (NotEvaluated, MissingExtra, SeatrialError):
             raise

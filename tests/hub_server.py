@@ -49,19 +49,19 @@ class Repository:
 class Hub:
     """The hub's repositories, what it does wrong, and what it was asked.
 
-    ``cut``: bytes of a large file after which the connection breaks off, for each time that it should.
+    ``cut``: bytes of a file after which the connection breaks off, for each time that it should.
     ``swap``: what it sends in place of a file's bytes. ``claim``: the size that it lists. ``status``: what it
-    answers to everything. ``slow``: seconds before each block of a large file.
+    answers to everything. ``slow``: seconds before each block of a file.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     url: str = ""
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
-    cut: list[int] = field(default_factory=list)
+    cut: dict[str, list[int]] = field(default_factory=dict)
     swap: dict[str, bytes] = field(default_factory=dict)
     claim: dict[str, int] = field(default_factory=dict)
     status: int | None = None
-    slow: float = 0.0
+    slow: dict[str, float] = field(default_factory=dict)
 
     def sent(self, name: str) -> list[str | None]:
         """The byte ranges that a file was asked for, None for the whole."""
@@ -167,9 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
             location = f"{self.hub.url}/cdn/{name}/resolve/{commit}/{file}"
             self._send(302, b"", headers | {"Location": location})
             return
-        self._bytes(self.hub.swap.get(file, data), headers, large)
+        self._bytes(file, self.hub.swap.get(file, data), headers)
 
-    def _bytes(self, data: bytes, headers: dict[str, str], large: bool) -> None:
+    def _bytes(self, file: str, data: bytes, headers: dict[str, str]) -> None:
         start, status = 0, 200
         if span := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or ""):
             start, status = int(span[1]), 206
@@ -180,10 +180,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        end = start + self.hub.cut.pop(0) if large and self.hub.cut else len(data)
+        cuts = self.hub.cut.get(file)
+        end = start + cuts.pop(0) if cuts else len(data)
         for position in range(start, min(end, len(data)), CHUNK):
-            if large:
-                time.sleep(self.hub.slow)
+            time.sleep(self.hub.slow.get(file, 0))
             try:
                 self.wfile.write(data[position : min(position + CHUNK, end)])
             except OSError:  # whoever asked is gone

@@ -154,7 +154,7 @@ def _require_room(folder: Path, wanted: Mapping[str, Listed]) -> None:
     free = shutil.disk_usage(there).free
     if missing > free:
         raise SeatrialError(
-            f"{missing / 1e9:.1f} GB are to be downloaded and {free / 1e9:.1f} GB are free in the hub's cache",
+            f"{missing / 1e9:.1f} GB are to be downloaded and {free / 1e9:.1f} GB are free in its cache",
             where=folder.parent.parent.parent,
             hint="free some space or name another folder with HF_HUB_CACHE=DIR",
         )
@@ -209,7 +209,7 @@ def _bar(total: int, there: int, send: Callable[..., None]) -> type[Any]:
             if self.unit == "B" and now - self.sent > 0.5:
                 self.sent = now
                 done = min(there + self.n, total)
-                send(done=done, total=total, GB=f"{done / 1e9:.2f} of {total / 1e9:.2f}")
+                send(done=done, total=total, GB=f"{done / 1e9:.2f}/{total / 1e9:.2f}")
             return moved
 
     return Bar

@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/(.+)", path):
             self._info(*found.groups())
         elif found := re.fullmatch(r"/(?:cdn/)?([^/]+/[^/]+)/resolve/([0-9a-f]{40})/(.+)", path):
-            self._file(*found.groups(), linked=path.startswith("/cdn/"))
+            self._file(*found.groups())
         else:
             self._error(404, "RepoNotFound")
 
@@ -152,7 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         told = {"id": name, "sha": commit, "siblings": siblings}
         self._send(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
-    def _file(self, name: str, commit: str, file: str, linked: bool) -> None:
+    def _file(self, name: str, commit: str, file: str) -> None:
+        linked = self.path.startswith("/cdn/")
         repository = self.hub.repositories[name] if linked else self._open(name)
         if repository is None:
             return

@@ -82,6 +82,7 @@ def weights(user):
     folder = user / "mini" / "recipes" / "tiny-llama"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
 
 
 def test_steps_are_in_the_store_or_would_be_built(user):

@@ -196,7 +196,7 @@ def _there(repository: str, commit: str, wanted: Mapping[str, Listed]) -> int:
 
 def _bar(total: int, there: int, send: Callable[..., None]) -> type[Any]:
     """What the client takes for a progress bar; bytes are sent at most twice a second, nothing is printed."""
-    from tqdm.std import tqdm
+    from tqdm.std import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **settings: Any) -> None:

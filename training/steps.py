@@ -18,6 +18,7 @@ from typing import Any
 from seatrial.training import base as base_weights
 from seatrial.training import dataset as rows
 from seatrial.training import export, extras, hub_source, model_files
+from seatrial.training.adapter_fit import require_fit
 from seatrial.training.hardware import resolve_dtype
 from seatrial.training.modelfile import modelfile
 from seatrial.training.progress import Progress
@@ -108,7 +109,12 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
 
 
 def merge(base: Artifact, adapter: Artifact) -> Step:
-    """Base and adapter as one float32 model."""
+    """Base and adapter as one float32 model.
+
+    Raises:
+        SeatrialError: the adapter was trained on another base.
+    """
+    require_fit(adapter.path, base.path)
     dtype = adapter.facts.get("compute_dtype", "float32")  # a given adapter does not say
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:

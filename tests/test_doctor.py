@@ -115,7 +115,7 @@ def test_training_without_its_extra_is_missing_with_the_line(user, monkeypatch):
     weights(user)
     gone(monkeypatch, "train")
     found, text, _ = doctor(status=1)
-    assert found["task", "extra 'train'"]["text"] == "needs trl, datasets"
+    assert found["task", "extra 'train'"]["text"] == "needs trl, datasets, huggingface-hub"
     assert found["task", "extra 'train'"]["fix"] == "python -m pip install 'seatrial[train]'"
     assert text.rstrip().endswith("missing: extra 'train'")
 

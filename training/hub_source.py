@@ -8,11 +8,14 @@ when last asked, and that is said.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from seatrial.training.errors import SeatrialError
+from seatrial.training.hub import COMMIT
 from seatrial.training.process import JsonProcess
 from seatrial.training.progress import Progress
 from seatrial.training.recipe import Base
@@ -53,12 +56,10 @@ def pinned(root: Path | None, named: Mapping[str, str]) -> str | None:
 
 
 def _commit(named: Mapping[str, str], root: Path | None, say: Callable[[str], None]) -> str:
+    if COMMIT.fullmatch(named["revision"]):
+        return named["revision"]
     before = pinned(root, named)
-    with tempfile.TemporaryDirectory(prefix="seatrial-hub-") as logs:
-        with JsonProcess(
-            "seatrial.training.job", Path(logs, "log"), "the look at the hub", online=True
-        ) as child:
-            found = child.call({"job": "hub_look", **named, "pinned": before}, LOOK_SECONDS)
+    found = _look({"job": "hub_look", **named, "pinned": before})
     commit, by = str(found["commit"]), str(found["by"])
     what = f"{named['repository']} at {named['revision']!r}"
     if "offline" in by:
@@ -68,3 +69,17 @@ def _commit(named: Mapping[str, str], root: Path | None, say: Callable[[str], No
             f"{what} moved: it was commit {before[:12]} and is {commit[:12]} now, so its models are made anew"
         )
     return commit
+
+
+def _look(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the hub tells; the log stays where an error names it."""
+    logs = Path(tempfile.mkdtemp(prefix="seatrial-hub-"))
+    try:
+        with JsonProcess("seatrial.training.job", logs / "log", "the look at the hub", online=True) as child:
+            found: Mapping[str, Any] = child.call(request, LOOK_SECONDS)
+    except SeatrialError as error:
+        if str(logs) not in str(error):
+            shutil.rmtree(logs, ignore_errors=True)
+        raise
+    shutil.rmtree(logs, ignore_errors=True)
+    return found

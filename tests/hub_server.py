@@ -125,8 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._error(404, "RepoNotFound")
 
-    def _open(self, name: str) -> Repository | None:
-        """The repository, if whoever asks may read it; answers like the hub where not."""
+    def _open(self, name: str, listing: bool = False) -> Repository | None:
+        """The repository, if whoever asks may read it; answers like the hub where not. What a gated one holds
+        is listed for everybody."""
         given = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         repository = self.hub.repositories.get(name)
         known = {each.token for each in self.hub.repositories.values()}
@@ -134,14 +135,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
         elif repository is None or (repository.token and not repository.gated and given != repository.token):
             self._error(404 if given else 401, "RepoNotFound")
-        elif repository.gated and not (given and repository.granted):
+        elif repository.gated and not listing and not (given and repository.granted):
             self._error(403 if given else 401, "GatedRepo")
         else:
             return repository
         return None
 
     def _info(self, name: str, revision: str) -> None:
-        if (repository := self._open(name)) is None:
+        if (repository := self._open(name, listing=True)) is None:
             return
         commit = revision if revision in repository.commits else repository.revisions.get(revision)
         if commit is None:

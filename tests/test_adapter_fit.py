@@ -56,6 +56,15 @@ def test_a_model_of_another_family(pair):
         require_fit(*pair({"transformer.h.0.attn.c_attn.weight": (6, 4)}))
 
 
+def test_a_text_model_inside_another_goes_by_another_name(pair):
+    require_fit(*pair({"language_model.model.layers.0.self_attn.q_proj.weight": (6, 4)}))
+
+
+def test_experts_that_are_put_together_go_by_another_name(pair):
+    experts = "model.layers.0.mlp.experts.gate_up_proj"
+    require_fit(*pair({"model.layers.0.mlp.experts.0.w1.weight": (6, 4)}, layer=experts))
+
+
 def test_a_base_in_four_bits_does_not_show_its_sizes(pair):
     require_fit(
         *pair({f"{LAYER}.weight": (12, 1)}, {"quantization_config": {"quant_method": "bitsandbytes"}})

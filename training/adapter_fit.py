@@ -28,7 +28,8 @@ def require_fit(adapter: Path, base: Path) -> None:
     known = [module for module in changed if f"{module}.weight" in there]
     named = _base_name(adapter)
     hint = f"take the base that it was trained on; its adapter_config.json names {named!r}"
-    if not known:
+    alien = {module for module in changed if "experts" not in module and not _has_alike(there, module)}
+    if alien == set(changed):
         module = min(changed)
         raise SeatrialError(
             f"the adapter was trained on another base: it changes {module}, which {base} does not have",
@@ -44,6 +45,13 @@ def require_fit(adapter: Path, base: Path) -> None:
                 where=adapter,
                 hint=hint,
             )
+
+
+def _has_alike(there: Shapes, module: str) -> bool:
+    """Whether a layer of that name is there, wherever in the model: transformers loads many a checkpoint
+    under other names (a text model inside one that also sees, experts that are put together)."""
+    end = ".".join(module.split(".")[-2:])
+    return any(name.endswith(f"{end}.weight") for name in there)
 
 
 def _layers(shapes: Shapes) -> Shapes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from seatrial.training import base, model_files, steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Base, load_recipe
 from seatrial.training.store import Store, default_root
+from tests.conftest import REPOSITORY
 from tests.test_hub import Told
 
 SMALL = ["config.json", "tokenizer.json", "chat_template.jinja", "LICENSE", "tokenizer.model", "vocab.json"]
@@ -222,3 +224,10 @@ def test_a_linked_file_that_was_changed_is_another_base(take, folder):
     assert third.key == first.key
     assert third.digest == first.digest
     assert "model.safetensors is damaged (its digest changed): building base again" in take.told.text
+
+
+def test_the_example_of_the_page_is_a_base():
+    page = (REPOSITORY / "docs" / "sources.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    table = tomllib.loads(example)["base"]
+    assert Base.model_validate(table).source == "hub"

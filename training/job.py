@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from seatrial.training import backends, base, export, extras, merge
+from seatrial.training import backends, base, export, extras, hub, merge
 from seatrial.training.process import serve
 
 
@@ -16,6 +16,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     """Dispatch a request to the job that it names."""
     jobs: dict[str, Callable[[dict[str, Any], Callable[..., None]], dict[str, Any]]] = {
         "import_extra": extras.import_all,
+        "hub_look": hub.look,
+        "hub_fetch": hub.fetch,
         "import_weights": base.import_weights,
         "merge": merge.merge,
         "convert": export.convert,

@@ -47,7 +47,7 @@ def planned(task: Source, recipe: Recipe, root: Path) -> list[Planned]:
         return artifact
 
     rows = steps.prepare_dataset(task.train_file, task.prompts.system, recipe)
-    base = look("base", "base weights", FIDELITY, steps.import_base(recipe))
+    base = look("base", "base weights", FIDELITY, steps.import_base(recipe, root))
     dataset = look("dataset", "training rows", "", rows)
     training = steps.train_adapter(recipe, base, dataset) if base and dataset else None
     adapter = look("adapter", "the trained adapter", TRAIN, training)

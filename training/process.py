@@ -53,16 +53,18 @@ class JsonProcess:
         module: the module to run; it calls :func:`serve`.
         log: file that receives the child's standard error (appended).
         what: what the child does, for error messages.
+        online: whether it may ask the hub; else its libraries are told that there is none, so that they
+            take what lies in the folder they are given.
     """
 
-    def __init__(self, module: str, log: Path, what: str) -> None:
+    def __init__(self, module: str, log: Path, what: str, online: bool = False) -> None:
         self.what, self.log = what, log
         log.parent.mkdir(parents=True, exist_ok=True)
         # OpenMP threads that spin while they wait halve the speed as soon as anything else runs.
         environment = {
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
+            **({} if online else {"HF_HUB_OFFLINE": "1"}),
             "PYTHONUNBUFFERED": "1",
             **os.environ,
             "PYTHONPATH": python_path(),

@@ -5,6 +5,8 @@ One TOML file per recipe, in ``training/recipes`` or in a task's own ``recipes``
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,15 @@ from seatrial.training.errors import SeatrialError
 
 RECIPES = Path(__file__).parent / "recipes"
 QUANTIZATIONS = ("f16", "q8_0", "q5_k_m", "q4_k_m")
+# what each source of base weights needs to be told
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "package": ("package", "path"),
+    "gguf": ("path",),
+    "folder": ("path",),
+    "hub": ("repository", "revision"),
+}
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\:?*\[~^\x00-\x1f]+(?<!/)")
 Quantization = Literal["f16", "q8_0", "q5_k_m", "q4_k_m"]
 
 
@@ -22,20 +33,40 @@ class Base(Config):
     """Where the untuned weights come from.
 
     ``package``: a GGUF file inside an installed Python package; ``gguf``: a GGUF file; ``folder``: a
-    Hugging Face model folder. Relative paths start at the recipe's folder.
+    Hugging Face model folder; ``hub``: a ``repository`` of the Hugging Face hub at a ``revision``, best a
+    commit. Relative paths start at the recipe's folder. docs/sources.md says more.
     """
 
     model: str
     license: str
-    source: Literal["package", "gguf", "folder"]
+    source: Literal["package", "gguf", "folder", "hub"]
     package: str | None = None
-    path: Path
+    path: Path | None = None
+    repository: str | None = None
+    revision: str | None = None
     tokenizer_repair: Literal["smollm2"] | None = None
 
+    @field_validator("repository")
+    @classmethod
+    def _is_repository(cls, value: str | None) -> str | None:
+        if value is not None and not REPOSITORY.fullmatch(value):
+            raise ValueError("should be ORGANISATION/NAME, as on the model's page, without an address")
+        return value
+
+    @field_validator("revision")
+    @classmethod
+    def _is_revision(cls, value: str | None) -> str | None:
+        if value is not None and not REVISION.fullmatch(value):
+            raise ValueError('should be a commit (40 digits), a tag or a branch, such as "main"')
+        return value
+
     @model_validator(mode="after")
-    def _package_named(self) -> Base:
-        if (self.source == "package") != (self.package is not None):
-            raise ValueError("'package' is needed for source = \"package\", and only there")
+    def _source_complete(self) -> Base:
+        for key in ("package", "path", "repository", "revision"):
+            given, needed = getattr(self, key) is not None, key in NEEDED[self.source]
+            if given != needed:
+                users = " or ".join(f'"{each}"' for each in NEEDED if key in NEEDED[each])
+                raise ValueError(f"'{key}' is needed for source = {users}, and only there")
         return self
 
 

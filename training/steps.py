@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,28 +17,48 @@ from typing import Any
 
 from seatrial.training import base as base_weights
 from seatrial.training import dataset as rows
-from seatrial.training import export, extras
+from seatrial.training import export, extras, hub_source, model_files
+from seatrial.training.adapter_fit import require_fit
 from seatrial.training.hardware import resolve_dtype
 from seatrial.training.modelfile import modelfile
-from seatrial.training.process import JsonProcess
 from seatrial.training.progress import Progress
 from seatrial.training.recipe import Recipe
+from seatrial.training.run_job import run_job
 from seatrial.training.store import Artifact, Step, file_digest
 
-SILENCE = 1800.0  # seconds without a sign of life after which a job is taken for hung
 
+def import_base(recipe: Recipe, root: Path | None = None, say: Callable[[str], None] | None = None) -> Step:
+    """Base weights as a Hugging Face folder.
 
-def import_base(recipe: Recipe) -> Step:
-    """Base weights as a Hugging Face folder."""
+    Args:
+        recipe: its ``[base]`` says where they come from.
+        root: the store, which knows what a moving revision of the hub was when it was last asked.
+        say: told when it is not what it was, or could not be asked.
+    """
+    if recipe.base.source == "hub":
+        return hub_source.import_base(recipe.base, root, say or (lambda message: None))
     source = base_weights.locate(recipe.base, recipe.folder)
-    digest = file_digest(source) if source.is_file() else _folder_digest(source)
+    if source.is_dir():
+        return _import_folder(source, recipe.base.tokenizer_repair)
     repair = recipe.base.tokenizer_repair
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         request = {"source": str(source), "out": str(out), "tokenizer_repair": repair}
-        return _run("import_weights", request, out, progress)
+        return run_job("import_weights", request, out, progress)
 
-    return Step("base", 1, {"tokenizer_repair": repair}, {"weights": digest}, build)
+    return Step("base", 1, {"tokenizer_repair": repair}, {"weights": file_digest(source)}, build)
+
+
+def _import_folder(folder: Path, repair: str | None) -> Step:
+    names = model_files.chosen(folder)
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        files = {name: str(folder / name) for name in names}
+        request = {"files": files, "out": str(out), "where": str(folder)}
+        return run_job("import_weights", request, out, progress)
+
+    digest = _files_digest(folder, [folder / name for name in names])
+    return Step("base", 2, {"tokenizer_repair": repair}, {"weights": digest}, build)
 
 
 def import_extra(extra: str) -> Step:
@@ -47,7 +67,7 @@ def import_extra(extra: str) -> Step:
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         extras.require(extra)
-        return _run("import_extra", {"modules": [package.module for package in packages]}, out, progress)
+        return run_job("import_extra", {"modules": [package.module for package in packages]}, out, progress)
 
     found = {package.distribution: package.version for package in packages}
     params = {"extra": extra, "packages": found, "environment": sys.prefix}
@@ -82,19 +102,24 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
                 "checkpoints": checkpoints,
                 "compute_dtype": dtype,
             }
-            return _run("train", request, out, progress)
+            return run_job("train", request, out, progress)
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
     return Step("adapter", 1, settings | {"base_model": recipe.base.model}, inputs, build)
 
 
 def merge(base: Artifact, adapter: Artifact) -> Step:
-    """Base and adapter as one float32 model."""
+    """Base and adapter as one float32 model.
+
+    Raises:
+        SeatrialError: the adapter was trained on another base.
+    """
+    require_fit(adapter.path, base.path)
     dtype = adapter.facts.get("compute_dtype", "float32")  # a given adapter does not say
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         request = {"base": str(base.path), "adapter": str(adapter.path), "compute_dtype": dtype}
-        return _run("merge", request | {"out": str(out)}, out, progress)
+        return run_job("merge", request | {"out": str(out)}, out, progress)
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
     return Step("merged", 1, {"route": "dequantised-nf4", "compute_dtype": dtype}, inputs, build)
@@ -120,7 +145,7 @@ def convert(merged: Artifact, converter: Artifact, name: str) -> Step:
             "out": str(out / f"{name}-f16.gguf"),
             "name": name,
         }
-        return _run("convert", request, out, progress)
+        return run_job("convert", request, out, progress)
 
     inputs = {"merged": merged.digest, "converter": converter.digest}
     return Step("gguf", 2, {"type": "f16", "name": name}, inputs, build)
@@ -137,7 +162,7 @@ def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping
             _link(source, target)
         else:
             request = {"type": kind, "model": str(source), "out": str(target)}
-            facts = _run("quantize", request, out, progress)
+            facts = run_job("quantize", request, out, progress)
         text, template_facts = modelfile(target, system, decoding)
         (out / "Modelfile").write_text(text, encoding="utf-8")
         return {**facts, **template_facts}
@@ -182,18 +207,12 @@ def gguf_file(artifact: Artifact) -> Path:
     return next(artifact.path.glob("*.gguf"))
 
 
-def _run(job: str, request: Mapping[str, Any], out: Path, progress: Progress) -> Mapping[str, Any]:
-    # The log lies outside the artifact's folder: it must outlive a failed build.
-    log = out.parent.parent / "logs" / f"{job}-{out.name}.log"
-    with JsonProcess("seatrial.training.job", log, f"step {job!r}") as process:
-        facts: Mapping[str, Any] = process.call(
-            {"job": job, **request}, SILENCE, lambda event: progress.update(**event)
-        )
-    return facts
-
-
 def _folder_digest(folder: Path) -> str:
+    return _files_digest(folder, sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+def _files_digest(folder: Path, paths: Iterable[Path]) -> str:
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in paths:
         total.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
     return total.hexdigest()

@@ -10,6 +10,7 @@ from typing import Any
 
 from seatrial.evals.cases import Case
 from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.runtime_limits import excuse
 from seatrial.evals.fidelity.stages import TEMPLATE, TOKENIZER
 from seatrial.evals.models import Message, opened
 from seatrial.evals.verdict import shorten
@@ -60,16 +61,18 @@ def token_findings(
     said: Sequence[str],
     asked: Sequence[Sequence[Message]],
 ) -> list[Finding]:
-    """One finding a text, one on what is put around a whole prompt, one a rendered conversation."""
-    findings = [
-        _ids(shorten(repr(text), 60), one, two)
-        for text, one, two in zip(said, trained["texts"], seen["texts"], strict=True)
-    ]
+    """One finding a text, one on what is put around a whole prompt, one a rendered conversation.
+
+    Ids that llama.cpp gives whichever file it has (``runtime_limits``) are no fault, and say so.
+    """
+    texts = zip(said, trained["texts"], seen["texts"], trained["text_limits"], strict=True)
+    findings = [_ids(shorten(repr(text), 60), one, two, limits) for text, one, two, limits in texts]
     findings.append(_ids("a whole prompt (BOS, EOS)", trained["special"], seen["special"]))
-    pairs = zip(trained["prompts"], seen["prompts"], trained["rendered"], seen["rendered"], strict=True)
-    for messages, (one, two, left, right) in zip(asked, pairs, strict=True):
+    ids = zip(trained["prompts"], seen["prompts"], trained["prompt_limits"], strict=True)
+    rendered = zip(trained["rendered"], seen["rendered"], strict=True)
+    for messages, (one, two, limits), (left, right) in zip(asked, ids, rendered, strict=True):
         if left == right and left is not None:  # what is rendered otherwise is the template's fault
-            findings.append(_ids(f"prompt of {_called(messages)}", one, two))
+            findings.append(_ids(f"prompt of {_called(messages)}", one, two, limits))
     return findings
 
 
@@ -78,9 +81,16 @@ def _called(messages: Sequence[Message]) -> str:
     return f"{''.join(str(m['role'])[0] for m in messages)} {shorten(repr(messages[-1]['content']), 40)}"
 
 
-def _ids(check: str, expected: Sequence[int], found: Sequence[int]) -> Finding:
+def _ids(
+    check: str,
+    expected: Sequence[int],
+    found: Sequence[int],
+    limits: Mapping[str, Sequence[int]] | None = None,
+) -> Finding:
     if list(expected) == list(found):
         return Finding(check, TOKENIZER, f"{len(expected)} tokens", "the same", True)
+    if limit := excuse(found, limits or {}):
+        return Finding(check, TOKENIZER, f"{len(expected)} tokens", f"{len(found)}: {limit}", True)
     place = next(
         (i for i, (one, two) in enumerate(zip(expected, found, strict=False)) if one != two),
         min(len(expected), len(found)),

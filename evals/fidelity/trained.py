@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seatrial.evals.fidelity.runtime_limits import alternatives
 from seatrial.evals.models import Generation, Likelihood, Message, Question, opened
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
@@ -77,7 +78,7 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
         return facts
 
     params = request | decided_by(__name__, packages=PACKAGES)
-    return Step("trained", 4, params, inputs, build, title="the trained model, before export")
+    return Step("trained", 5, params, inputs, build, title="the trained model, before export")
 
 
 class TrainedModel:
@@ -162,6 +163,7 @@ def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    limits = alternatives(tokenizer)
     rendered = [_rendered(render, messages) for messages in request["conversations"]]
     rows = []
     for messages, reference in request["rows"]:
@@ -184,9 +186,11 @@ def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
             "template": tokenizer.chat_template,
         },
         "texts": [ids(text) for text in request["texts"]],
+        "text_limits": [limits(text) for text in request["texts"]],
         "special": list(tokenizer("a")["input_ids"]),
         "rendered": rendered,
         "prompts": [None if prompt is None else ids(prompt) for prompt in rendered],
+        "prompt_limits": [{} if prompt is None else limits(prompt) for prompt in rendered],
         "rows": rows,
     }
 

@@ -183,14 +183,35 @@ def _tiktoken(file: Path, pattern: str | None, control: Sequence[str]) -> Any:
 
 
 def _sentencepiece_of(place: tuple[str, str], out: Path) -> Any:
-    from transformers import AutoTokenizer
+    """As the sentencepiece library has it: pieces are merged by their score, and a blank is put before a text.
+
+    transformers 5.17 makes another one of ``tokenizer.model`` alone: it merges two blanks first.
+    """
+    import sentencepiece
+    from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
+    from tokenizers.models import BPE
+    from transformers.convert_slow_tokenizer import generate_merges
 
     with packaged(*place) as file:
         (out / "tokenizer.model").write_bytes(file.read_bytes())
-    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": False}
-    marks = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
-    (out / "tokenizer_config.json").write_text(json.dumps(config | marks))
-    return AutoTokenizer.from_pretrained(out)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
+    vocabulary = {pieces.id_to_piece(i): i for i in range(pieces.get_piece_size())}
+    scores = {piece: pieces.get_score(i) for piece, i in vocabulary.items()}
+    merges = generate_merges(vocabulary, scores)
+    backend = Tokenizer(
+        BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True, ignore_merges=False)
+    )
+    control = [piece for piece, i in vocabulary.items() if pieces.is_control(i) or pieces.is_unknown(i)]
+    backend.add_special_tokens([AddedToken(piece, normalized=False, special=True) for piece in control])
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    strip = decoders.Strip(" ", 1, 0)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), strip]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    return _fast(backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>")
 
 
 def _fast(backend: Any, **marks: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.costs import tally
 from seatrial.evals.fidelity.chain import Chain
-from seatrial.evals.models import Generation, Likelihood, Model, Question, SamplingModel, ScoringModel
+from seatrial.evals.models import ERROR, Generation, Likelihood, Model, Question, SamplingModel, ScoringModel
 from seatrial.evals.task import Task
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
@@ -57,8 +58,11 @@ class Evidence:
         built: Built,
         ratings: Mapping[str, Sequence[float]],
         absent: Mapping[str, str] | None = None,
+        run: str = "",
     ) -> None:
-        """``absent``: why a model that a criterion may ask for is not among ``models``."""
+        """``absent``: why a model that a criterion may ask for is not among ``models``; ``run``: what names
+        this run in all of its processes, by default a name that no other one has."""
+        self.run = run or uuid.uuid4().hex
         self.store, self.task, self.cases = store, task, cases
         self.chain = Chain(store, task, cases, models, built)
         self.models = {**models, **self.chain.trained_models()}
@@ -145,14 +149,10 @@ class Evidence:
             return {}
         tokens = self.task.decoding.max_tokens
 
-        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-            log = self.store.root / "logs" / f"generations-{out.name}.log"
-            answers = chosen.generate(questions, tokens, log)
-            _write(out, [answer.to_json() for answer in answers])
-            return {"answers": len(answers), "tokens": sum(answer.completion_tokens for answer in answers)}
+        def ask(asked: Sequence[Question], log: Path) -> list[Any]:
+            return [answer.to_json() for answer in chosen.generate(asked, tokens, log)]
 
-        step = self._step("generations", chosen, case_set, questions, build, max_tokens=tokens)
-        artifact = self._built(step)
+        artifact = self._asked("generations", chosen, case_set, questions, ask, max_tokens=tokens)
         rows = artifact.read_json("rows.json")
         answers = {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
         sums = {"model": model, "case_set": case_set, **asdict(tally(answers.values()))}
@@ -165,16 +165,47 @@ class Evidence:
             return {}
         how = {"max_tokens": self.task.decoding.max_tokens, **self.task.sampling.model_dump()}
 
-        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-            log = self.store.root / "logs" / f"samples-{out.name}.log"
-            drawn = cast(SamplingModel, chosen).sample(questions, log=log, **how)
-            _write(out, [[answer.to_json() for answer in answers] for answers in drawn])
-            return {"answers": sum(map(len, drawn))}
+        def ask(asked: Sequence[Question], log: Path) -> list[Any]:
+            drawn = cast(SamplingModel, chosen).sample(asked, log=log, **how)
+            return [[answer.to_json() for answer in answers] for answers in drawn]
 
-        rows = self._built(self._step("samples", chosen, case_set, questions, build, **how)).read_json(
-            "rows.json"
-        )
+        rows = self._asked("samples", chosen, case_set, questions, ask, **how).read_json("rows.json")
         return {q.id: [Generation(**row) for row in each] for q, each in zip(questions, rows, strict=True)}
+
+    def _asked(
+        self,
+        kind: str,
+        model: Model,
+        case_set: str,
+        questions: Sequence[Question],
+        ask: Callable[[Sequence[Question], Path], list[Any]],
+        **how: Any,
+    ) -> Artifact:
+        """What ``model`` says to ``questions``, a row of JSON for each.
+
+        An error of a model whose errors pass, as those of a network do, is evidence of the run that met it
+        and of no other: a later run asks those questions again, and keeps the other answers.
+        """
+        before: Artifact | None = None
+        while True:
+            held = before  # what the closure asks about
+
+            def build(out: Path, progress: Progress, held: Artifact | None = held) -> Mapping[str, Any]:
+                rows = [None] * len(questions) if held is None else held.read_json("rows.json")
+                wanted = [place for place, row in enumerate(rows) if row is None or _failed(row)]
+                log = self.store.root / "logs" / f"{kind}-{out.name}.log"
+                said = ask([questions[place] for place in wanted], log)
+                for place, row in zip(wanted, said, strict=True):
+                    rows[place] = row
+                _write(out, rows)
+                return {"answers": len(rows), "failed": sum(map(_failed, rows)), "run": self.run}
+
+            more = {} if before is None else {"after": before.digest}
+            artifact = self._built(self._step(kind, model, case_set, questions, build, **how, **more))
+            passes = artifact.facts.get("failed") and getattr(model, "errors_pass", False)
+            if not passes or artifact.facts["run"] == self.run:
+                return artifact
+            before = artifact
 
     def _likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
         chosen = self._scoring(model, "likelihoods")
@@ -247,6 +278,11 @@ class Evidence:
 
     def _built(self, step: Step) -> Artifact:
         return self.use(self.store.build(step))
+
+
+def _failed(row: Any) -> bool:
+    """Whether a kept answer, or one of several drawn ones, ended in an error."""
+    return any(each["stop_reason"] == ERROR for each in (row if isinstance(row, list) else [row]))
 
 
 def _write(out: Path, rows: Sequence[Any]) -> None:

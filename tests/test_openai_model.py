@@ -782,3 +782,26 @@ def test_a_real_server_answers(llama_server, tmp_path):
     assert all(answer.stop_reason in (EOS, LENGTH) and answer.completion_tokens <= 5 for answer in answers)
     assert {answer.stop_reason for answer in model.generate(asked[:1], 1, tmp_path / "log.txt")} == {LENGTH}
     assert model.identity["told"]["owned_by"]
+
+
+def test_an_error_is_asked_again_by_the_next_run_and_by_no_other(server, tmp_path):
+    server.scripts["b"] = [says({"error": "crowded"}, 500)] * 2
+    asked = [Question(text, ({"role": "user", "content": text},)) for text in "ab"]
+    task = load_task(GOLDEN)
+    cases = {name: [] for name in task.case_sets} | {
+        "domain": [Case(q.id, q, "domain", "f:1") for q in asked]
+    }
+
+    def errors(run: str) -> dict[str, bool]:
+        model = OpenAIModel("shipped", server.url, "tiny", retries=1)
+        evidence = Evidence(Store(tmp_path / "store"), task, cases, {"shipped": model}, Built(), {}, run=run)
+        return {name: bool(found.error) for name, found in evidence.generations("shipped", "domain").items()}
+
+    assert errors("first") == {"a": False, "b": True}
+    before = len(server.requests)
+    assert errors("first") == {"a": False, "b": True}  # another worker of the same run
+    assert len(server.requests) == before
+    assert errors("second") == {"a": False, "b": False}
+    assert [body["messages"][-1]["content"] for body in server.requests[before:]] == ["b"]
+    assert errors("third") == {"a": False, "b": False}
+    assert len(server.requests) == before + 1

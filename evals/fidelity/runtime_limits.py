@@ -1,13 +1,13 @@
-"""What llama.cpp tokenises otherwise than a training tokenizer whichever file it is given: no fault of a file.
+"""What llama.cpp tokenises otherwise than a training tokenizer whichever file it has: no fault of a file.
 
-Three limits are known, each a rule by which the other ids can be worked out beforehand. Only ids that come out
-exactly so are excused; any other difference is a fault.
+Three limits are known, each a rule by which the other ids can be worked out beforehand. Only ids that come
+out exactly so are excused; any other difference is a fault.
 
-- It composes no Unicode: a tokenizer that begins with NFC sees "é" where llama.cpp sees "e" and an accent.
-- Where a pre-tokenizer's pattern counts combining marks (``\\p{M}``) as letters, as Tekken's does, it does not.
-- A plain token that is spelt like a control token of some family, such as "</s>" in Qwen's vocabulary, is taken
-  for one wherever the text holds it (``llama-vocab.cpp``: tokens that end a generation are made control tokens
-  by their text).
+- It composes no Unicode: a tokenizer that begins with NFC sees one letter where it sees an "e" and an accent.
+- Where a pattern counts combining marks (Unicode's category M) as letters, as Tekken's does, it does not.
+- A plain token that is spelt like a control token of some family, such as "</s>" in Qwen's vocabulary, is
+  taken for one wherever the text holds it: tokens that end a generation are made control tokens by their
+  text (``llama-vocab.cpp``).
 """
 
 from __future__ import annotations

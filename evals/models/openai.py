@@ -96,6 +96,8 @@ class OpenAIModel:
         SeatrialError: an argument cannot be used.
     """
 
+    errors_pass = True  # a network's and a crowded server's: the next run asks again
+
     def __init__(
         self,
         name: str,

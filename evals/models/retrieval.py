@@ -70,6 +70,10 @@ class RetrievalModel:
             "examples": self.examples,
         }
 
+    @property
+    def errors_pass(self) -> bool:
+        return bool(getattr(self.inner, "errors_pass", False))
+
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
         """Answers of ``inner`` in the order of ``questions``.
 

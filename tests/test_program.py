@@ -324,6 +324,22 @@ def test_a_line_between_two_case_sets_is_refused(keep, tmp_path):
         model.generate(some("b"), 8, tmp_path / "log.txt")
 
 
+def test_a_kept_program_without_ids_is_refused_before_an_answer_can_be_another_question_s(keep, tmp_path):
+    model = keep(COUNTING.replace('"id": json.loads(line)["id"], ', ""))
+    with pytest.raises(SeatrialError, match="the answers of a long-lived program have no ids"):
+        model.generate(some("a", "b"), 8, tmp_path / "log.txt")
+
+
+def test_a_late_line_is_no_answer_to_the_next_questions(keep, tmp_path):
+    late = (
+        "    if batch == 2:\n        print(json.dumps({'id': 'a', 'text': 'late'}), flush=True); batch = 3\n"
+    )
+    model = keep(COUNTING.replace("    if line.strip():", f"{late}    if line.strip():"))
+    model.generate(some("a", "b"), 8, tmp_path / "log.txt")
+    with pytest.raises(SeatrialError, match="both answer 'a'|no line answers|answers to 2 questions"):
+        model.generate(some("a", "b"), 8, tmp_path / "log.txt")
+
+
 def test_a_kept_program_that_waits_for_the_end_of_its_input_is_told_to_flush(keep, monkeypatch, tmp_path):
     monkeypatch.setattr(program, "SILENCE", 0.5)
     model = keep("sys.stdin.read()")
@@ -336,7 +352,8 @@ def test_bounds_hold_for_each_case_set_anew(keep, monkeypatch, tmp_path):
     model = keep("""
 for line in sys.stdin:
     if line.strip():
-        print(json.dumps({"text": "x" * int(json.loads(line)["id"])}), flush=True)
+        asked = json.loads(line)["id"]
+        print(json.dumps({"id": asked, "text": "x" * int(asked)}), flush=True)
 """)
     for _ in range(3):
         model.generate(some("25000"), 8, tmp_path / "log.txt")

@@ -65,8 +65,8 @@ class ProgramModel:
         command: the command line, split as a shell would, and run without one.
         system: system prompt put before every question ("" for none).
         long_lived: start it once and give it one case set after another, each ended by an empty line, where
-            it would else be started for each and read to the end of its input. It must write an answer out
-            (flush) before it waits for more. It is ended with :meth:`close`, and at the latest with Python.
+            it would else be started for each and read to the end of its input. Every answer must say its
+            question's ``id``, and be written out (flushed) before it waits for more. It is ended with :meth:`close`, and at the latest with Python.
     """
 
     def __init__(self, name: str, command: str, system: str = "", long_lived: bool = False) -> None:
@@ -160,6 +160,14 @@ class ProgramModel:
     ) -> list[Generation]:
         """The answers in the order of the questions: by their ids, or as they came where none has one."""
         told = {identifier: answer for _, identifier, answer in answers if identifier is not None}
+        if not told and self.long_lived:
+            self.close()
+            raise SeatrialError(
+                "the answers of a long-lived program have no ids",
+                where=self._where(),
+                hint="every answer must carry the 'id' of its question: a line that comes late would else be "
+                "taken for the answer to another question",
+            )
         if not told:
             return [answer for _, _, answer in answers]
         if problem := _wrong_ids([(number, identifier) for number, identifier, _ in answers], questions):

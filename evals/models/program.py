@@ -66,7 +66,8 @@ class ProgramModel:
         system: system prompt put before every question ("" for none).
         long_lived: start it once and give it one case set after another, each ended by an empty line, where
             it would else be started for each and read to the end of its input. Every answer must say its
-            question's ``id``, and be written out (flushed) before it waits for more. It is ended with :meth:`close`, and at the latest with Python.
+            question's ``id``, and be written out (flushed) before it waits for more. It is ended with
+            :meth:`close`, and at the latest with Python.
     """
 
     def __init__(self, name: str, command: str, system: str = "", long_lived: bool = False) -> None:

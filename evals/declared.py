@@ -12,6 +12,7 @@ from seatrial.evals.criterion import Criterion
 from seatrial.evals.metrics import METRICS, Metric
 from seatrial.evals.metrics.own import load_own
 from seatrial.evals.task import Task
+from seatrial.training.configuration import line_of
 from seatrial.training.errors import SeatrialError, at
 from seatrial.training.recipe import QUANTIZATIONS
 
@@ -20,13 +21,21 @@ Mistake = tuple[str, str, str]  # key, problem, hint
 
 
 def check_criteria(task: Task) -> None:
-    """Raise :class:`SeatrialError` for the first criterion that cannot be decided, or not as it was meant."""
+    """Raise :class:`SeatrialError` for the first criterion that cannot be decided, or not as it was meant,
+    and for the first model that cannot be asked as its table says."""
     load_own(task.folder)
     for criterion in task.criteria:
         for key, problem, hint in _mistakes(criterion, task):
             origin = task.origins[criterion.id]
             where = at(origin.path, origin.line(key))
             raise SeatrialError(f"criterion {criterion.id!r} {problem}", where=where, hint=hint)
+    for name, table in task.models.items():
+        try:
+            table.check(task)
+        except SeatrialError as error:
+            path = task.folder / "task.toml"
+            where = at(path, line_of(path, ("models", name)))
+            raise SeatrialError(f"[models.{name}] {error.problem}", where=where, hint=error.hint) from None
 
 
 def _mistakes(criterion: Criterion, task: Task) -> Iterator[Mistake]:

@@ -101,7 +101,8 @@ def test_another_bound_or_rule_takes_the_place_of_the_kind_s(write):
         (f'{HEAD}[models.big]\nkind = "opnai"\n', 7, "did you mean 'openai'?"),
         (f'{HEAD}[models.big]\nkind = "gguf"\nfiel = "x"\n', 8, "did you mean 'file'?"),
         (f'{HEAD}[models.shipped]\nkind = "gguf"\nfile = "x"\n', 6, "cannot be called 'shipped'"),
-        (f'{HEAD}[models.big]\nkind = "gguf"\n', 6, "keys: kind, system, why, file"),
+        (f'{HEAD}[models.big]\nkind = "gguf"\n', 6, "name a 'file', or a 'grammar'"),
+        (f'{HEAD}[models.big]\nkind = "openai"\n', 6, "keys: kind, system, why, "),
         (
             f'{HEAD}[[criteria]]\nid = "X"\ntitle = "x"\nwhy = "x"\nmetric = "acuracy"\nat_least = 1.0\n',
             10,
@@ -221,6 +222,28 @@ def test_a_metric_of_the_task_s_own_that_raises_is_no_zero(write):
 def test_metrics_that_cannot_be_read_are_told_with_their_line(write, text, told):
     message = refused(write(metrics__py=text))
     assert told in message
+
+
+@pytest.mark.parametrize(
+    ("grammar", "files", "told"),
+    [
+        ('"no.json"', {}, "no.json cannot be read: No such file"),
+        ('"g.json"', {"g__json": "{"}, "is no JSON schema"),
+        ('"g.json"', {"g__json": '{"not": {}}'}, "'not' is not understood here"),
+        ('"g.gbnf"', {"g__gbnf": "root ::= ("}, "llama.cpp cannot read this grammar"),
+    ],
+)
+def test_a_grammar_that_llama_cpp_cannot_take_is_told_before_anything_runs(write, grammar, files, told):
+    message = refused(write(f'{HEAD}[models.bound]\nkind = "gguf"\ngrammar = {grammar}\n', **files))
+    assert told in message and "task.toml:6" in message and "[models.bound]" in message
+
+
+def test_a_contract_is_a_grammar_and_a_task_without_one_is_told(write):
+    bound = '[models.bound]\nkind = "gguf"\ngrammar = true\n'
+    _read(write(HEAD + bound))
+    plain = 'kind = "classification"\nname = "x"\n[answer]\nlabels = ["a", "b"]\n'
+    row = '{"id": "one", "prompt": "?", "expect": {"label": "a"}}\n'
+    assert "the task's answer has no schema" in refused(write(plain + bound, row))
 
 
 def test_what_only_a_file_has_is_not_required_of_a_program(write):

@@ -37,6 +37,7 @@ UNIT = re.compile(
     r"(?:[*+?]|\{\d+(?:,\d*)?\})?"
     r"|\\[\[\](){}|*+?](?![*+?{])"  # llama.cpp repeats what stands before an escaped sign, too
 )
+GBNF = "https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md shows what it takes"
 Place = str  # where in the schema, as a path of JSON
 
 
@@ -64,6 +65,13 @@ def grammar_of(schema: Any) -> str:
     text = re.sub(r"^char ::= .*$", lambda _: CHARACTER, text, flags=re.MULTILINE)
     if said := _unread(text):
         raise _refused(schema, said)
+    return text
+
+
+def readable(text: str) -> str:
+    """GBNF of somebody's own as it is; raises :class:`SeatrialError` if llama.cpp cannot read it."""
+    if said := _unread(text):
+        raise SeatrialError(f"llama.cpp cannot read this grammar: {said}", hint=GBNF)
     return text
 
 

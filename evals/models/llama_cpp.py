@@ -41,7 +41,7 @@ class LlamaCppModel:
         grammar: str | None = None,
     ) -> None:
         self.name, self.path, self.system, self.grammar = name, path, system, grammar
-        self._sha256, self._context = sha256, context
+        self.sha256, self._context = sha256, context
         settings: Mapping[str, Any] = {
             "context": context,
             "slots": slots,
@@ -65,7 +65,7 @@ class LlamaCppModel:
         A quantised file may answer otherwise with more slots: its logits depend on what is decoded together.
         """
         return LlamaCppModel(
-            self.name, self.path, self._sha256, self.system, self._context, slots, threads, self.grammar
+            self.name, self.path, self.sha256, self.system, self._context, slots, threads, self.grammar
         )
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:

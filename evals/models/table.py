@@ -52,6 +52,9 @@ class ModelTable(Config):
     def model(self, name: str, around: Surroundings) -> Model:
         """The model by its name; raises NotEvaluated where what it needs is not there."""
 
+    def check(self, task: Task) -> None:
+        """Raise :class:`SeatrialError` for a mistake that shows before anything is built."""
+
     def prompt(self, name: str, task: Task) -> str:
         """The system prompt that this model gets."""
         if self.system is not None:

@@ -1,24 +1,38 @@
-"""The adapter in plain peft: base, ``PeftModel.from_pretrained``, one answer. A job process, it needs torch.
+"""An adapter in plain peft: base, ``PeftModel.from_pretrained``, greedy answers, in a process of its own.
 
-Autoregressive generation in transformers is slow on a CPU, so this shows that the adapter works; quality is
-measured on the exported file.
+Autoregressive generation in transformers is slow on a CPU, so that the adapter loads is shown by one answer,
+and quality is measured on the exported file. As a model to compare with, it answers whole case sets.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seatrial.evals.models import Question, opened
+from seatrial.evals.models import Generation, Message, Question, opened
+from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
+from seatrial.evals.verdict import NotEvaluated
+from seatrial.training import extras
+from seatrial.training.errors import SeatrialError
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
-from seatrial.training.store import Artifact, Step
+from seatrial.training.store import Artifact, Step, file_digest
+
+if TYPE_CHECKING:
+    from seatrial.evals.task import Task
 
 MAX_TOKENS = 48
+EACH = 120.0  # seconds that an answer may take in the mean
+START = 600.0  # seconds until a model is loaded
+BATCH = 8  # answers decoded together
 PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "safetensors")
+CONFIG = "adapter_config.json"
 
 
 def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Question) -> Step:
@@ -27,33 +41,127 @@ def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Que
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         log = out.parent.parent / "logs" / f"adapter-answer-{out.name}.log"
-        request = {"base": str(base.path), "adapter": str(adapter.path), "messages": messages}
-        with JsonProcess("seatrial.evals.models.adapter", log, "peft with the adapter") as process:
-            facts: Mapping[str, Any] = process.call(request, timeout=600.0)
-        return facts
+        (answer,) = _ask(base.path, adapter.path, [messages], MAX_TOKENS, log)
+        return {"text": answer.text, "seconds": answer.seconds}
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
     params = {"messages": messages, **decided_by(__name__, packages=PACKAGES)}
-    return Step("adapter-answer", 2, params, inputs, build)
+    return Step("adapter-answer", 3, params, inputs, build)
+
+
+class AdapterModel:
+    """An adapter's folder on the folder of its base, answering greedily in transformers and peft.
+
+    Args:
+        name: the model's role.
+        folder: what peft saved; ``base``: a model folder of transformers.
+        system: system prompt put before every question ("" for none).
+    """
+
+    def __init__(self, name: str, folder: Path, base: Path, system: str) -> None:
+        self.name, self.folder, self.base, self.system = name, folder, base, system
+        self.identity: Mapping[str, Any] = {
+            "runtime": "peft",
+            **decided_by(__name__, packages=PACKAGES),
+            "adapter": _digest(folder),
+            "base": _digest(base),
+            "system": system,
+        }
+
+    def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
+        """Answers in the order of ``questions``.
+
+        Raises:
+            MissingExtra: torch or peft is not here.
+            SeatrialError: the adapter or its base cannot be loaded.
+        """
+        extras.require(extras.FIDELITY)
+        asked = [opened(self.system, question.messages) for question in questions]
+        return _ask(self.base, self.folder, asked, max_tokens, log) if asked else []
+
+
+class Table(ModelTable):
+    """An adapter on its base, in transformers and peft: slow without a GPU."""
+
+    folder: Path
+    """What peft saved, from the task's folder."""
+    base: Path | None = None
+    """Folder of the base's weights, from the task's; by default the one that the adapter names."""
+
+    def model(self, name: str, around: Surroundings) -> AdapterModel:
+        folder = around.task.path(self.folder)
+        if not (folder / CONFIG).is_file():
+            raise NotEvaluated(f"the adapter of the model {name!r} is not here: {folder} holds no {CONFIG}")
+        base = self._base(folder, around.task)
+        if not (base / "config.json").is_file():
+            raise NotEvaluated(
+                f"the base of the adapter {name!r} is not here: {base} holds no config.json; "
+                f"'base' in [models.{name}] names its folder"
+            )
+        return AdapterModel(name, folder, base, self.prompt(name, around.task))
+
+    def _base(self, folder: Path, task: Task) -> Path:
+        if self.base is not None:
+            return task.path(self.base)
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            return Path(str(config["base_model_name_or_path"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SeatrialError(f"cannot be read: {error}", where=folder / CONFIG) from None
+
+
+def _digest(folder: Path) -> str:
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def _ask(
+    base: Path, adapter: Path, asked: Sequence[Sequence[Message]], max_tokens: int, log: Path
+) -> list[Generation]:
+    request = {"base": str(base), "adapter": str(adapter), "asked": asked, "max_tokens": max_tokens}
+    with JsonProcess("seatrial.evals.models.adapter", log, "peft with the adapter") as process:
+        found = process.call(request, timeout=START + EACH * len(asked))
+    return [Generation(**answer) for answer in found["answers"]]
 
 
 def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """Load base and adapter with transformers and peft and answer ``request["messages"]`` greedily."""
+    """Load base and adapter with transformers and peft and answer ``request["asked"]`` greedily."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    started = time.monotonic()
     tokenizer = AutoTokenizer.from_pretrained(request["adapter"])
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     base = AutoModelForCausalLM.from_pretrained(request["base"], dtype=torch.float32)
     model = PeftModel.from_pretrained(base, request["adapter"]).eval()
-    tokens = tokenizer.apply_chat_template(
-        request["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    ).to(model.device)
-    with torch.inference_mode():
-        answer = model.generate(**tokens, max_new_tokens=MAX_TOKENS, do_sample=False)
-    text = tokenizer.decode(answer[0, tokens["input_ids"].shape[1] :], skip_special_tokens=True)
-    return {"text": text, "seconds": round(time.monotonic() - started, 2)}
+    ends = model.generation_config.eos_token_id
+    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
+    asked, answers = request["asked"], []
+    for first in range(0, len(asked), BATCH):
+        prompts = [
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            for messages in asked[first : first + BATCH]
+        ]
+        started = time.monotonic()
+        batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+        with torch.inference_mode():
+            whole = model.generate(
+                **batch.to(model.device),
+                max_new_tokens=request["max_tokens"],
+                do_sample=False,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        seconds = round(time.monotonic() - started, 3)  # of all that are decoded together
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        for tokens, length in zip(whole[:, batch["input_ids"].shape[1] :].tolist(), lengths, strict=True):
+            stop = next((place for place, token in enumerate(tokens) if token in ends), None)
+            text = tokenizer.decode(tokens[:stop], skip_special_tokens=True)
+            said = len(tokens) if stop is None else stop + 1
+            reason = "length" if stop is None else "eos"
+            answers.append(asdict(Generation(text, length, said, reason, seconds)))
+    return {"answers": answers}
 
 
 if __name__ == "__main__":

@@ -93,6 +93,37 @@ def test_the_summary_tells_what_a_reviewer_asks() -> None:
     assert len(rows) == len(made["verdicts"]) + 1  # one line a criterion, and the head
 
 
+def test_the_summary_tells_models_and_causes() -> None:
+    made = refused(1, failing())
+    row = dict.fromkeys(("answer_seconds", "answer_seconds_p95", "tokens_per_second", "cost_per_1000"))
+    row |= {"schema_error_rate": None, "schema_cases": 0, "errors": 0, "scores": []}
+    score = {"criterion": "SC-1", "value": 0.75, "unit": "share"}
+    made["overview"] = [
+        {**row, "model": "base"},
+        {
+            **{**row, "model": "shipped", "scores": [score], "answer_seconds": 1.2, "errors": 2},
+            **{"tokens_per_second": 41.3, "cost_per_1000": 0.25, "schema_error_rate": 0.05},
+            "schema_cases": 40,
+        },
+    ]
+    made["failures"] = [
+        {
+            "cause": "wrong label",
+            "count": 3,
+            "criteria": ["SC-1"],
+            "repair": "add rows of the confused labels",
+        }
+    ]
+    text = rendered(summary(made)).text()
+    for told in (
+        "base : nothing was measured",
+        "SC-1 75 %, an answer in 1.2 s, 41.3 tokens a second, 0.25 dollars for 1,000 requests, 5 % of 40 answers "
+        "broken, 2 answers never came",
+        "wrong label , 3 cases (SC-1): add rows of the confused labels",
+    ):
+        assert told in text
+
+
 def test_the_summary_says_ship_only_with_the_results(perfect) -> None:
     said = seatrial("report", perfect.folder, "--format", "markdown")
     assert said.out.startswith("## SHIP: Lamp switch\n")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from seatrial.evals.report.escaping import code, plain
+from seatrial.evals.report.glance_markdown import glance
 from seatrial.evals.report.view import headline
 from seatrial.evals.report.wording import amount, duration, interval, moment, size
 from seatrial.evals.verdict import PASS
@@ -17,8 +18,11 @@ SHORT = 160  # characters of a prompt or an answer
 
 
 def summary(results: Json) -> str:
-    """Verdict, file, one line a criterion, reasons, missed hard cases and waivers."""
-    parts = (_verdict(results), _criteria(results), _reasons(results), _hard(results), _waivers(results))
+    """Verdict, file, one line a criterion, reasons, missed hard cases, waivers, models and failures."""
+    parts = (
+        *(_verdict(results), _criteria(results), _reasons(results), _hard(results), _waivers(results)),
+        glance(results),
+    )
     return within_limit([line for part in parts for line in part])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from seatrial.evals.criterion import Criterion
 from seatrial.evals.metrics import METRICS, Metric
 from seatrial.evals.metrics.own import load_own
+from seatrial.evals.metrics.settings import wrong_settings
 from seatrial.evals.task import Task
 from seatrial.training.configuration import line_of
 from seatrial.training.errors import SeatrialError, at
@@ -55,12 +56,12 @@ def _mistakes(criterion: Criterion, task: Task) -> Iterator[Mistake]:
             yield key, f"names the model {model!r}", _known(model, known, "models")
     if criterion.against == criterion.model:
         yield "against", f"compares {criterion.model} with itself", "name another model in 'against'"
-    yield from _settings(criterion, metric)
+    yield from _settings(criterion, metric, task)
     yield from _direction(criterion, metric)
     yield from _scale(criterion, metric)
 
 
-def _settings(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:
+def _settings(criterion: Criterion, metric: Metric, task: Task) -> Iterator[Mistake]:
     for key in criterion.settings:
         if key not in metric.settings:
             known = _known(key, metric.settings, "settings") if metric.settings else "take the setting out"
@@ -68,6 +69,8 @@ def _settings(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:
     rank = criterion.settings.get("percentile", 50)
     if isinstance(rank, bool) or not isinstance(rank, int | float) or not 0 < rank < 100:
         yield "settings", f"has percentile = {rank!r}", "give a number between 0 and 100, such as 95"
+    for name, problem, allowed in wrong_settings(metric, criterion.settings, task):
+        yield "settings", f"has a setting {name} that {problem}", allowed
 
 
 def _direction(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:

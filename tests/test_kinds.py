@@ -225,6 +225,34 @@ def test_metrics_that_cannot_be_read_are_told_with_their_line(write, text, told)
 
 
 @pytest.mark.parametrize(
+    ("metric", "settings", "told"),
+    [
+        (
+            "pattern",
+            'pattern = "("',
+            "has a setting pattern that is '('\n  give a regular expression",
+        ),
+        ("pattern", "pattern = 3", "give a regular expression"),
+        ("must_contain", 'phrases = "yes"', "give a list of texts"),
+        ("accuracy", 'field = "labell"', "did you mean 'label'?"),
+        ("false_negative_rate", 'label = "c"', "labels: a, b"),
+        ("pass_at_k", 'metric = "accuracy", k = 9', "k that is 9, but 5 answers are drawn"),
+        ("pass_at_k", 'metric = "accuracy", k = 0', "give a whole number from 1"),
+        ("answer_correctness", 'match = "almost"', "give 'exact' or 'contains'"),
+        ("citation_support", "overlap = 60", "give a number from 0 to 1"),
+        ("determinism", "slots = 8", "give a list of whole numbers from 1"),
+        ("language", 'language = "English"', "the code of a language"),
+    ],
+)
+def test_a_setting_that_holds_what_it_may_not_is_told_with_its_line(write, metric, settings, told):
+    text = (
+        f'[[criteria]]\nid = "X"\ntitle = "x"\nmetric = "{metric}"\ncases = "*"\nat_least = 0.5\nwhy = "w"\n'
+    )
+    message = refused(write(f"{HEAD}{text}settings = {{ {settings} }}\n"))
+    assert told in message and "task.toml:13" in message
+
+
+@pytest.mark.parametrize(
     ("grammar", "files", "told"),
     [
         ('"no.json"', {}, "no.json cannot be read: No such file"),

@@ -178,8 +178,12 @@ def _tiktoken(file: Path, pattern: str | None, control: Sequence[str]) -> Any:
     """Byte-level BPE from the ranks of a tiktoken file; ``pattern`` None is Llama 3's."""
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines() if line)
+    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
     given = {} if pattern is None else {"pattern": pattern}
-    return TikTokenConverter(vocab_file=str(file), extra_special_tokens=list(control), **given).converted()
+    converter = TikTokenConverter(vocab_file=str(file), extra_special_tokens=list(control), **given)
+    converter.load_tiktoken_bpe = lambda _: ranks
+    return converter.converted()
 
 
 def _sentencepiece_of(place: tuple[str, str], out: Path) -> Any:

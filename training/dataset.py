@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from seatrial.training.errors import SeatrialError, at
 
 ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 Message = dict[str, str]
+Marked = tuple[float, list[Message]]
 
 
 def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -82,34 +84,92 @@ def read_sharegpt(path: Path) -> list[list[Message]]:
     return conversations
 
 
-def prepare(source: Path, out: Path, system: str, validation_rows: int, seed: int) -> Mapping[str, Any]:
+def prepare(
+    source: Path,
+    out: Path,
+    system: str,
+    validation_rows: int,
+    seed: int,
+    order: str = "shuffled",
+    mix: Path | None = None,
+    share: float = 0.0,
+) -> Mapping[str, Any]:
     """Write ``rows.jsonl`` of ``{"prompt": messages, "completion": messages}`` to the folder ``out``.
 
-    Rows are shuffled by ``seed``; the last ``validation_rows`` of the file are for validation.
+    Rows are shuffled by ``seed``; the last ``validation_rows`` of the file are for validation. ``order``
+    sorts those before them, by their characters (``length``) or by the number ``difficulty`` of each source
+    row, least first. Of the rows that are trained on, ``share`` come from ``mix``, without ``system``.
+
+    Raises:
+        SeatrialError: too few rows in either file, or one without the difficulty that ``order`` asks for.
     """
-    conversations = read_sharegpt(source)
-    if validation_rows >= len(conversations):
+    by_mark = order == "difficulty"
+    own = [(mark, _with_system(messages, system)) for mark, messages in _marked(source, by_mark)]
+    if validation_rows >= len(own):
         raise SeatrialError(
-            f"validation_rows = {validation_rows}, but {source} has only {len(conversations)} rows",
+            f"validation_rows = {validation_rows}, but {source} has only {len(own)} rows",
             where="recipe [trainer]",
         )
-    random.Random(seed).shuffle(conversations)
-    lines = []
-    for messages in conversations:
-        has_own = messages[0]["role"] == "system"
-        prompt = (
-            messages[:-1]
-            if has_own or not system
-            else [
-                {"role": "system", "content": system},
-                *messages[:-1],
-            ]
-        )
-        lines.append(json.dumps({"prompt": prompt, "completion": messages[-1:]}, ensure_ascii=False))
+    random.Random(seed).shuffle(own)
+    training, validation = own[:-validation_rows], own[-validation_rows:]
+    general: list[Marked] = []
+    if mix is not None:
+        general = _drawn(mix, round(len(training) * share / (1 - share)), seed, by_mark)
+        training += general
+        random.Random(seed).shuffle(training)
+    if order == "length":
+        training.sort(key=lambda row: sum(len(message["content"]) for message in row[1]))
+    elif order == "difficulty":
+        training.sort(key=lambda row: row[0])
+    lines = [
+        json.dumps({"prompt": messages[:-1], "completion": messages[-1:]}, ensure_ascii=False)
+        for _, messages in training + validation
+    ]
     text = "\n".join(lines) + "\n"
     (out / "rows.jsonl").write_text(text, encoding="utf-8")
     return {
         "rows": len(lines),
         "validation_rows": validation_rows,
         "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-    }
+    } | ({"general_rows": len(general)} if mix else {})
+
+
+def _with_system(messages: list[Message], system: str) -> list[Message]:
+    if messages[0]["role"] == "system" or not system:
+        return messages
+    return [{"role": "system", "content": system}, *messages]
+
+
+def _marked(source: Path, by_mark: bool) -> list[Marked]:
+    """The conversations of a ShareGPT file, each with its difficulty; 0 where nobody asks for it."""
+    conversations = read_sharegpt(source)
+    marks = _difficulties(source) if by_mark else [0.0] * len(conversations)
+    return list(zip(marks, conversations, strict=True))
+
+
+def _drawn(mix: Path, wanted: int, seed: int, by_mark: bool) -> list[Marked]:
+    """``wanted`` conversations of a file of general ones, none of them twice."""
+    there = _marked(mix, by_mark)
+    if wanted > len(there):
+        raise SeatrialError(
+            f"the share asks for {wanted} general rows, but {mix} has only {len(there)}",
+            where="recipe [mix]",
+            hint="give a smaller share, or a file with more rows",
+        )
+    return random.Random(seed).sample(there, wanted)
+
+
+def _difficulties(source: Path) -> list[float]:
+    """The number ``difficulty`` of each row of a ShareGPT file."""
+    found = []
+    for number, row in read_jsonl(source):
+        value = row.get("difficulty")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise SeatrialError(
+                f"'difficulty' is {value!r}",
+                where=at(source, number),
+                hint='order = "difficulty" needs a number in every row: '
+                '{"difficulty": 1, "conversations": [...]}',
+            )
+        found.append(float(value))
+    return found

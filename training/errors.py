@@ -24,6 +24,16 @@ class SeatrialError(Exception):
         super().__init__(f"{place}{problem}" + (f"\n  {hint}" if hint else ""))
 
 
+class OutOfMemory(SeatrialError):
+    """The GPU or the machine has too little memory; ``longest``: tokens of the longest row, if known."""
+
+    def __init__(
+        self, problem: str, *, where: str | Path | None = None, hint: str = "", longest: int | None = None
+    ) -> None:
+        self.longest = longest
+        super().__init__(problem, where=where, hint=hint)
+
+
 def at(path: str | Path, line: int | None = None) -> str:
     """``file:line``, the form that editors and terminals turn into a link."""
     return f"{path}:{line}" if line else str(path)

@@ -10,18 +10,42 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from seatrial.training.errors import SeatrialError
+
 BF16_CAPABILITY = 8.0  # CUDA compute capability of Ampere, the first that multiplies bfloat16 (a T4 has 7.5)
+FP16_CAPABILITY = 7.0  # Volta, the first with tensor cores, which multiply float16 only
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def resolve_dtype(wanted: str) -> str:
-    """``auto`` → ``bfloat16`` where the hardware multiplies it natively, else ``float32``; others stay."""
+    """``auto`` → the 16-bit type that the hardware multiplies natively, else ``float32``; others stay.
+
+    That is ``bfloat16`` on CUDA from Ampere on and on processors that have it, ``float16`` on CUDA before
+    (a T4), where losses are scaled so that small gradients do not vanish (Micikevicius et al. 2018,
+    arXiv:1710.03740).
+
+    Raises:
+        SeatrialError: ``float16`` is wanted and there is no CUDA device, without which nothing trains in it.
+    """
+    capability = cuda_capability()
+    if wanted == "float16" and capability is None:
+        raise SeatrialError(
+            'compute_dtype = "float16" needs a CUDA device, and there is none here',
+            where="recipe [trainer]",
+            hint='"auto" takes what this machine multiplies natively',
+        )
     if wanted != "auto":
         return wanted
-    capability = cuda_capability()
-    native = bool(BF16_FLAGS & cpu_flags()) if capability is None else capability >= BF16_CAPABILITY
-    return "bfloat16" if native else "float32"
+    if capability is None:
+        return "bfloat16" if BF16_FLAGS & cpu_flags() else "float32"
+    return (
+        "bfloat16"
+        if capability >= BF16_CAPABILITY
+        else "float16"
+        if capability >= FP16_CAPABILITY
+        else "float32"
+    )
 
 
 @cache

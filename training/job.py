@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from seatrial.training import backends, base, export, extras, hub, merge
+from seatrial.training import backends, base, export, extras, hub, merge, out_of_memory
 from seatrial.training.process import serve
 
 
@@ -24,7 +24,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
         "quantize": export.quantize,
     }
     if request["job"] == "train":
-        return backends.load(request["backend"]).train(request, send)
+        with out_of_memory.told():
+            return backends.load(request["backend"]).train(request, send)
     return jobs[request["job"]](request, send)
 
 

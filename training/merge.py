@@ -1,6 +1,7 @@
 """Job: the adapter merged into its base by the exact route.
 
-The adapter was trained against the base's NF4 weights, so it is merged into those weights, dequantised.
+The adapter was trained against the base as its recipe held it, by default in NF4, so it is merged into those
+weights, dequantised.
 Merging into the original 16-bit weights, or calling ``merge_and_unload()`` on the 4-bit model, gives a
 model that nobody trained.
 """
@@ -18,14 +19,12 @@ def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    from seatrial.training.nf4 import load_nf4
+    from seatrial.training.base_model import DEFAULT, load_dequantised
 
     out = Path(request["out"])
-    quantised = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))
-    model = quantised.dequantize().float()
+    dtype, precision = getattr(torch, request["compute_dtype"]), request.get("precision", DEFAULT)
+    model = load_dequantised(Path(request["base"]), dtype, precision)
     merged = PeftModel.from_pretrained(model, request["adapter"]).merge_and_unload(safe_merge=True)
-    merged.config.quantization_config = None
-    del merged.config.quantization_config
     merged.save_pretrained(out)
     AutoTokenizer.from_pretrained(request["base"]).save_pretrained(out)
     return {"parameters": sum(parameter.numel() for parameter in merged.parameters())}

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_nf4(folder: Path, dtype: torch.dtype) -> Any:
+def load_nf4(folder: Path, dtype: torch.dtype, double: bool = False) -> Any:
     """The base model with its linear layers in 4-bit NormalFloat (Dettmers et al. 2023, arXiv:2305.14314).
+
+    ``double``: the scales of the blocks are quantised, too.
 
     On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first evaluation forward pass, and
     training after it stalls in silence with gradients near zero; repacking is turned off.
@@ -21,7 +23,10 @@ def load_nf4(folder: Path, dtype: torch.dtype) -> Any:
         folder,
         dtype=dtype,
         quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_use_double_quant=double,
         ),
     )
     for module in model.modules():

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from seatrial.training.errors import SeatrialError
+from seatrial.training.errors import OutOfMemory, SeatrialError
 from seatrial.training.extras import MissingExtra, broken_import
 
 # Where the package lies in a checkout; in an installed one there is no such folder.
@@ -96,6 +96,7 @@ class JsonProcess:
 
         Raises:
             ChildDied: the child ended or was silent for ``timeout`` seconds.
+            OutOfMemory: the child says that memory ran out.
             MissingExtra: the child could not import a package of an extra.
         SeatrialError: the child answered with an error.
         """
@@ -111,6 +112,8 @@ class JsonProcess:
             if "error" in message:
                 if extra := message.get("extra"):
                     raise MissingExtra(message["error"], extra)
+                if message.get("memory"):
+                    raise OutOfMemory(message["error"], longest=message["longest"])
                 unexpected = f"the traceback is in {self.log}" if message["unexpected"] else ""
                 raise SeatrialError(message["error"], hint=unexpected)
             on_event(message)
@@ -194,6 +197,9 @@ def serve(handle: Callable[[dict[str, Any], Callable[..., None]], Any]) -> None:
         request = json.loads(requests.get())
         try:
             send(result=handle(request, send))
+        except OutOfMemory as error:
+            traceback.print_exc()
+            send(error=str(error), unexpected=False, memory=True, longest=error.longest)
         except SeatrialError as error:
             send(error=str(error), unexpected=False, extra=getattr(error, "extra", ""))
         except Exception as error:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from seatrial.training.configuration import Config, read_toml
+from seatrial.training.configuration import Config, Misplaced, read_toml
 from seatrial.training.errors import SeatrialError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -27,6 +27,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 REVISION = re.compile(r"(?!.*\.\.)(?!/)[^\s\\:?*\[~^\x00-\x1f]+(?<!/)")
 Quantization = Literal["f16", "q8_0", "q5_k_m", "q4_k_m"]
+Precision = Literal["nf4", "nf4-double", "int8", "bf16", "fp16", "fp32"]
 
 
 class Base(Config):
@@ -45,6 +46,8 @@ class Base(Config):
     repository: str | None = None
     revision: str | None = None
     tokenizer_repair: Literal["smollm2"] | None = None
+    precision: Precision = "nf4"
+    """How training holds the frozen weights; docs/recipes.md says what each costs."""
 
     @field_validator("repository")
     @classmethod
@@ -71,12 +74,20 @@ class Base(Config):
 
 
 class Lora(Config):
-    """LoRA settings as peft names them (Hu et al. 2021, arXiv:2106.09685)."""
+    """LoRA settings as peft names them (Hu et al. 2021, arXiv:2106.09685).
+
+    ``rslora`` scales by alpha / sqrt(r) instead of alpha / r (Kalajdzievski 2023, arXiv:2312.03732); ``dora``
+    learns the length of each weight's columns apart from their direction (Liu et al. 2024, arXiv:2402.09353);
+    ``modules_to_save`` are trained whole and stored with the adapter, such as ``embed_tokens``.
+    """
 
     r: PositiveInt
     alpha: PositiveFloat
     dropout: float = Field(ge=0, lt=1)
     target_modules: tuple[str, ...] | Literal["all-linear"]
+    rslora: bool = False
+    dora: bool = False
+    modules_to_save: tuple[str, ...] = ()
 
 
 class Trainer(Config):
@@ -84,6 +95,11 @@ class Trainer(Config):
 
     ``early_stopping_patience`` counts evaluations; ``neftune_alpha`` scales noise on the embeddings while
     training (Jain et al. 2023, arXiv:2310.05914). 0 turns either off.
+
+    What follows ``compute_dtype`` may be left out. ``optimizer`` is a name that transformers knows;
+    ``packing`` puts several rows into one sequence; ``order`` sorts the training rows by their length or by
+    the number ``difficulty`` of each row, least first, and keeps that order in every epoch (Bengio et al.
+    2009); ``report_to`` tells a tracker of the run, which changes nothing about what is made.
     """
 
     seed: int
@@ -98,7 +114,32 @@ class Trainer(Config):
     validation_rows: int = Field(ge=1)
     early_stopping_patience: int = Field(ge=0)
     neftune_alpha: float = Field(ge=0)
-    compute_dtype: Literal["auto", "float32", "bfloat16"]
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    gradient_checkpointing: bool | Literal["unsloth"] = False
+    packing: bool = False
+    optimizer: str = Field(default="adamw_torch_fused", pattern=r"^[a-z0-9_]+$")
+    order: Literal["shuffled", "length", "difficulty"] = "shuffled"
+    report_to: Literal["none", "trackio", "mlflow", "tensorboard", "wandb"] = "none"
+
+    @model_validator(mode="after")
+    def _order_kept(self) -> Trainer:
+        if self.packing and self.order != "shuffled":
+            raise ValueError(
+                f"packing puts rows together by their length: it does not keep order = {self.order!r}"
+            )
+        return self
+
+
+class Mix(Config):
+    """General instruction rows among the task's own, against forgetting what the base could do.
+
+    ``share`` of the training rows, above 0 and below 1, are drawn by the trainer's seed from ``file``, ShareGPT
+    rows that keep their own system prompt; validation rows are the task's alone. A relative path starts at
+    the recipe's folder.
+    """
+
+    file: Path
+    share: float = Field(gt=0, lt=1)
 
 
 class Export(Config):
@@ -122,16 +163,32 @@ class Export(Config):
 
 
 class Recipe(Config):
-    """One recipe file; ``folder`` is where it lies."""
+    """One recipe file; ``folder`` is where it lies.
+
+    ``fallback``: the backend that trains where the packages of ``backend`` are not installed, and that is
+    said; without it they are needed.
+    """
 
     name: str
     why: str
-    backend: Literal["trl"]
+    backend: Literal["trl", "unsloth"]
+    fallback: Literal["trl"] | None = None
     base: Base
     lora: Lora
     trainer: Trainer
     export: Export
+    mix: Mix | None = None
     folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _backend_can(self) -> Recipe:
+        if self.trainer.gradient_checkpointing == "unsloth" and self.backend != "unsloth":
+            raise Misplaced(
+                'gradient_checkpointing = "unsloth" needs backend = "unsloth"; true is what trl has',
+                "trainer",
+                "gradient_checkpointing",
+            )
+        return self
 
 
 def load_recipe(name: str | Path, task_folder: Path | None = None, where: str | Path = "--recipe") -> Recipe:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seatrial.training.process import JsonProcess
+from seatrial.training.errors import OutOfMemory
+from seatrial.training.out_of_memory import kernel_kills
+from seatrial.training.process import ChildDied, JsonProcess
 from seatrial.training.progress import Progress
 
 SILENCE = 1800.0  # seconds without a sign of life after which a job is taken for hung
@@ -18,7 +20,8 @@ def run_job(
     """The facts that ``job`` returns; ``out`` is the folder that the store builds in.
 
     Raises:
-        SeatrialError: what the job ended with.
+        OutOfMemory: memory ran out, as the job says or the kernel, which kills without a word.
+        SeatrialError: what else the job ended with.
     """
     # The log lies outside the artifact's folder: it must outlive a failed build.
     log = out.parent.parent / "logs" / f"{job}-{out.name}.log"
@@ -29,6 +32,12 @@ def run_job(
         else:
             progress.update(**event)
 
-    with JsonProcess("seatrial.training.job", log, f"step {job!r}", online) as process:
-        facts: Mapping[str, Any] = process.call({"job": job, **request}, SILENCE, tell)
+    killed = kernel_kills()
+    try:
+        with JsonProcess("seatrial.training.job", log, f"step {job!r}", online) as process:
+            facts: Mapping[str, Any] = process.call({"job": job, **request}, SILENCE, tell)
+    except ChildDied as error:
+        if "SIGKILL" in error.problem and kernel_kills() > killed:
+            raise OutOfMemory(f"the kernel killed the process of the step {job!r}", where=log) from error
+        raise
     return facts

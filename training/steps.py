@@ -12,14 +12,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from seatrial.training import base as base_weights
 from seatrial.training import dataset as rows
 from seatrial.training import export, extras, hub_source, model_files
 from seatrial.training.adapter_fit import require_fit
+from seatrial.training.base_model import DEFAULT
+from seatrial.training.choices import choose_backend, require_tracker
 from seatrial.training.hardware import resolve_dtype
+from seatrial.training.memory_ladder import train_within_memory
 from seatrial.training.modelfile import modelfile
 from seatrial.training.progress import Progress
 from seatrial.training.recipe import Recipe
@@ -76,36 +78,64 @@ def import_extra(extra: str) -> Step:
 
 def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:
     """Training rows with the system prompt, shuffled and split."""
-    split = {"validation_rows": recipe.trainer.validation_rows, "seed": recipe.trainer.seed}
+    trainer, mix = recipe.trainer, recipe.mix
+    split: dict[str, Any] = {"validation_rows": trainer.validation_rows, "seed": trainer.seed}
+    if trainer.order != "shuffled":
+        split["order"] = trainer.order
+    if mix is not None:
+        split["share"] = mix.share
+    general = recipe.folder / mix.file if mix else None
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        return rows.prepare(source, out, system, **split)
+        return rows.prepare(source, out, system, **split, mix=general)
 
-    rows.read_sharegpt(source)  # mistakes in the file are told before anything is built
-    return Step("dataset", 1, {"system": system, **split}, {"rows": file_digest(source)}, build, heavy=False)
+    inputs = {}
+    for name, path in {"rows": source, "mix": general}.items():
+        if path is not None:
+            rows.read_sharegpt(path)  # mistakes in the file are told before anything is built
+            inputs[name] = file_digest(path)
+    return Step("dataset", 1, {"system": system, **split}, inputs, build, heavy=False)
 
 
 def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
-    """The QLoRA adapter; its manifest keeps the loss history."""
-    settings = recipe.model_dump(mode="json", include={"backend", "lora", "trainer"})
+    """The QLoRA adapter; its manifest keeps the loss history.
+
+    Raises:
+        SeatrialError: the backend's packages, or those of the tracker, are not installed.
+    """
     dtype = resolve_dtype(recipe.trainer.compute_dtype)  # "auto" would be another model on another machine
-    settings["trainer"]["compute_dtype"] = dtype
+    backend, warning = choose_backend(recipe)
+    require_tracker(recipe.trainer.report_to)
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        with TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as checkpoints:
-            request = {
-                "backend": recipe.backend,
-                "recipe": recipe.model_dump(mode="json"),
-                "base": str(base.path),
-                "rows": str(dataset.path / "rows.jsonl"),
-                "out": str(out),
-                "checkpoints": checkpoints,
-                "compute_dtype": dtype,
-            }
-            return run_job("train", request, out, progress)
+        if warning:
+            progress.say(warning)
+        request = {
+            "backend": backend,
+            "base": str(base.path),
+            "rows": str(dataset.path / "rows.jsonl"),
+            "out": str(out),
+            "logs": str(out.parent.parent / "logs" / f"train-{out.name}"),
+            "compute_dtype": dtype,
+        }
+        facts = train_within_memory(recipe, request, out, progress)
+        return {**facts, "backend": backend, "precision": recipe.base.precision} | (
+            {"warning": warning} if warning else {}
+        )
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
-    return Step("adapter", 1, settings | {"base_model": recipe.base.model}, inputs, build)
+    return Step("adapter", 1, _settings(recipe, backend, dtype), inputs, build)
+
+
+def _settings(recipe: Recipe, backend: str, dtype: str) -> dict[str, Any]:
+    """What of a recipe decides the adapter. Settings at their default are left out: that a recipe could say
+    more one day makes no other adapter of those that were trained before."""
+    said = recipe.model_dump(mode="json", include={"lora", "trainer"}, exclude_defaults=True)
+    said["trainer"]["compute_dtype"] = dtype
+    said["trainer"].pop("report_to", None)
+    if recipe.base.precision != DEFAULT:
+        said["precision"] = recipe.base.precision
+    return {**said, "backend": backend, "base_model": recipe.base.model}
 
 
 def merge(base: Artifact, adapter: Artifact) -> Step:
@@ -116,13 +146,14 @@ def merge(base: Artifact, adapter: Artifact) -> Step:
     """
     require_fit(adapter.path, base.path)
     dtype = adapter.facts.get("compute_dtype", "float32")  # a given adapter does not say
+    precision = adapter.facts.get("precision", DEFAULT)
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         request = {"base": str(base.path), "adapter": str(adapter.path), "compute_dtype": dtype}
-        return run_job("merge", request | {"out": str(out)}, out, progress)
+        return run_job("merge", request | {"precision": precision, "out": str(out)}, out, progress)
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
-    return Step("merged", 1, {"route": "dequantised-nf4", "compute_dtype": dtype}, inputs, build)
+    return Step("merged", 1, {"route": f"dequantised-{precision}", "compute_dtype": dtype}, inputs, build)
 
 
 def fetch_converter() -> Step:

@@ -22,10 +22,12 @@ from transformers import (
     TrainerCallback,
     set_seed,
 )
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
+from seatrial.training import out_of_memory
+from seatrial.training.backends.arguments import arguments, require_usable, tracked
+from seatrial.training.base_model import load_base
 from seatrial.training.errors import SeatrialError
-from seatrial.training.nf4 import load_nf4
 from seatrial.training.recipe import Recipe
 
 
@@ -36,13 +38,15 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     out = Path(request["out"])
     set_seed(settings.seed)  # before the model: LoRA weights are drawn when it is wrapped
     dtype = getattr(torch, request["compute_dtype"])
+    tracked(settings.report_to, Path(request["logs"]))
     tokenizer = AutoTokenizer.from_pretrained(request["base"])
     lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
     training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
+    require_usable(settings.optimizer)
     trainer = SFTTrainer(
-        model=load_nf4(Path(request["base"]), dtype),
-        args=_arguments(recipe, Path(request["checkpoints"]), dtype),
+        model=load_base(Path(request["base"]), dtype, recipe.base.precision),
+        args=arguments(recipe, Path(request["checkpoints"]), dtype),
         train_dataset=Dataset.from_list(training),
         eval_dataset=Dataset.from_list(validation),
         processing_class=tokenizer,
@@ -53,6 +57,9 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
             target_modules=recipe.lora.target_modules
             if isinstance(recipe.lora.target_modules, str)
             else list(recipe.lora.target_modules),
+            use_rslora=recipe.lora.rslora,
+            use_dora=recipe.lora.dora,
+            modules_to_save=list(recipe.lora.modules_to_save) or None,
             task_type="CAUSAL_LM",
         ),
         callbacks=[_Tell(send)],
@@ -63,7 +70,8 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     if settings.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
     # peft would cast every input to the adapter's float32, only for autocast to cast it back.
-    with disable_input_dtype_casting(trainer.model):
+    longest = None if settings.packing else max(len(ids) for ids in trainer.train_dataset["input_ids"])
+    with disable_input_dtype_casting(trainer.model), out_of_memory.told(longest):
         result = trainer.train()
     history = trainer.state.log_history
     _require_gradients(history)
@@ -80,39 +88,6 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
         "compute_dtype": str(dtype).removeprefix("torch."),
         "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
-
-
-def _arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfig:
-    settings = recipe.trainer
-    stop_early = settings.early_stopping_patience > 0
-    return SFTConfig(
-        output_dir=str(checkpoints),
-        seed=settings.seed,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.scheduler,
-        warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
-        weight_decay=settings.weight_decay,
-        max_length=settings.max_length,
-        neftune_noise_alpha=settings.neftune_alpha or None,
-        bf16=dtype is torch.bfloat16,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        train_sampling_strategy="group_by_length",
-        include_num_input_tokens_seen="non_padding",
-        logging_steps=5,
-        eval_strategy="epoch",
-        save_strategy="epoch" if stop_early else "no",
-        save_total_limit=1,
-        load_best_model_at_end=stop_early,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=False,
-    )
 
 
 class _Tell(TrainerCallback):  # type: ignore[misc]

@@ -1,0 +1,92 @@
+"""A recipe's trainer settings in transformers' and TRL's own words."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import torch
+from transformers.training_args import OptimizerNames
+from trl import SFTConfig
+
+from seatrial.training.errors import SeatrialError
+from seatrial.training.recipe import Recipe, Trainer
+
+# where a tracker writes, unless the user's environment says so
+FOLDERS = {
+    "tensorboard": "TENSORBOARD_LOGGING_DIR",
+    "mlflow": "MLFLOW_TRACKING_URI",
+    "trackio": "TRACKIO_DIR",
+    "wandb": "WANDB_DIR",
+}
+
+
+def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfig:
+    """A recipe's settings as TRL names them."""
+    settings = recipe.trainer
+    stop_early = settings.early_stopping_patience > 0
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        seed=settings.seed,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=settings.weight_decay,
+        max_length=settings.max_length,
+        neftune_noise_alpha=settings.neftune_alpha or None,
+        bf16=dtype is torch.bfloat16,
+        fp16=dtype is torch.float16,
+        optim=settings.optimizer,
+        packing=settings.packing,
+        eval_packing=False,  # a validation loss per row, whatever training packs
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=bool(settings.gradient_checkpointing),
+        train_sampling_strategy=_sampling(settings),
+        include_num_input_tokens_seen="non_padding",
+        logging_steps=5,
+        eval_strategy="epoch",
+        save_strategy="epoch" if stop_early else "no",
+        save_total_limit=1,
+        load_best_model_at_end=stop_early,
+        report_to=settings.report_to,
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+
+
+def require_usable(optimizer: str) -> None:
+    """Raise :class:`SeatrialError` for an optimizer that transformers does not know or this device cannot run."""
+    known = [each.value for each in OptimizerNames]
+    if optimizer not in known:
+        close = difflib.get_close_matches(optimizer, known, n=3)
+        raise SeatrialError(
+            f"optimizer = {optimizer!r} is none that transformers knows",
+            where="recipe [trainer]",
+            hint=f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}",
+        )
+    if optimizer.startswith("paged_") and not torch.cuda.is_available():
+        raise SeatrialError(
+            f"optimizer = {optimizer!r} pages between the memory of a GPU and that of the machine, and there is "
+            "no CUDA device",
+            where="recipe [trainer]",
+            hint='a CPU has optimizer = "adamw_torch_fused"',
+        )
+
+
+def tracked(report_to: str, logs: Path) -> None:
+    """Let a tracker that writes files write them to ``logs``, unless the user's environment says where."""
+    if report_to in FOLDERS and FOLDERS[report_to] not in os.environ:
+        logs.mkdir(parents=True, exist_ok=True)
+        os.environ[FOLDERS[report_to]] = logs.as_uri() if report_to == "mlflow" else str(logs)
+
+
+def _sampling(settings: Trainer) -> str:
+    if settings.order != "shuffled":
+        return "sequential"
+    return "random" if settings.packing else "group_by_length"

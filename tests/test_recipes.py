@@ -72,7 +72,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_setting_makes_another_adapter_whose_key_says_so(tiny, name):
-    _, base, plain = tiny.train(tiny.recipe())
+    _, _base, plain = tiny.train(tiny.recipe())
     _, _, changed = tiny.train(tiny.recipe(**CHANGES[name]))
     assert changed.key != plain.key
     assert losses(changed)[-1] < losses(changed)[0]
@@ -222,7 +222,7 @@ def test_a_missing_tracker_is_one_error_and_a_tracker_changes_no_key(tiny, monke
 
 def test_a_missing_backend_is_one_error_or_the_recipe_s_other_one_said_aloud(tiny, monkeypatch):
     monkeypatch.setattr(choices, "_installed", lambda module: module != "unsloth")
-    with pytest.raises(SeatrialError, match='backend = \'unsloth\' needs.*\n.*fallback = "trl"'):
+    with pytest.raises(SeatrialError, match="backend = 'unsloth' needs.*\n.*fallback = \"trl\""):
         choices.choose_backend(tiny.recipe(top={"backend": "unsloth"}))
     recipe = tiny.recipe(top={"backend": "unsloth", "fallback": "trl"})
     said: list[str] = []

@@ -8,6 +8,7 @@ model that nobody trained.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,4 +28,13 @@ def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     merged = PeftModel.from_pretrained(model, request["adapter"]).merge_and_unload(safe_merge=True)
     merged.save_pretrained(out)
     AutoTokenizer.from_pretrained(request["base"]).save_pretrained(out)
+    _keep_pieces(Path(request["base"]), out)
     return {"parameters": sum(parameter.numel() for parameter in merged.parameters())}
+
+
+def _keep_pieces(base: Path, out: Path) -> None:
+    """Copy the base's SentencePiece model, which transformers leaves out: without its scores llama.cpp would
+    split words otherwise than the tokenizer that was trained with."""
+    pieces = base / "tokenizer.model"
+    if pieces.is_file() and not (out / pieces.name).exists():
+        shutil.copyfile(pieces, out / pieces.name)

@@ -153,7 +153,7 @@ def merge(base: Artifact, adapter: Artifact) -> Step:
         return run_job("merge", request | {"precision": precision, "out": str(out)}, out, progress)
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
-    return Step("merged", 1, {"route": f"dequantised-{precision}", "compute_dtype": dtype}, inputs, build)
+    return Step("merged", 2, {"route": f"dequantised-{precision}", "compute_dtype": dtype}, inputs, build)
 
 
 def fetch_converter() -> Step:

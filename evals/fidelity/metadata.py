@@ -16,13 +16,8 @@ from seatrial.evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPL
 from seatrial.evals.verdict import shorten
 from seatrial.training.errors import SeatrialError
 
-# Hugging Face model_type -> llama.cpp architecture, where the two differ in name.
-ARCHITECTURES = {
-    "mistral": "llama",
-    "gemma3_text": "gemma3",
-    "qwen2_moe": "qwen2moe",
-    "mixtral": "llama",
-}
+# Hugging Face model_type -> llama.cpp architecture, where it is not the same name without its underscores.
+ARCHITECTURES = {"mistral": "llama", "mixtral": "llama"}
 # GGUF key after the architecture -> key of config.json (Hugging Face).
 SIZES = {
     "context_length": "max_position_embeddings",
@@ -67,7 +62,8 @@ def _against_config(
 ) -> Iterator[Finding]:
     """What config.json says; a key that our own export leaves out, too, is one that this family implies."""
     kind = str(config.get("model_type"))
-    yield _equal("architecture", CONVERSION, ARCHITECTURES.get(kind, kind), file.architecture)
+    named = ARCHITECTURES.get(kind, kind.removesuffix("_text").replace("_", ""))
+    yield _equal("architecture", CONVERSION, named, file.architecture)
     for key, name in SIZES.items():
         if config.get(name) is not None and reference.get(key) is not None:
             yield _equal(key, CONVERSION, config[name], file.get(key))

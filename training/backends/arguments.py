@@ -61,7 +61,7 @@ def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfi
 
 
 def require_usable(optimizer: str) -> None:
-    """Raise :class:`SeatrialError` for an optimizer that transformers does not know, or this device not run."""
+    """Raise :class:`SeatrialError` for an optimizer that is not known, or that this device cannot run."""
     known = [each.value for each in OptimizerNames]
     if optimizer not in known:
         close = difflib.get_close_matches(optimizer, known, n=3)

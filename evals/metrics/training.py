@@ -42,7 +42,7 @@ def fall(losses: Sequence[float]) -> float:
 
 
 def spikes(losses: Sequence[float]) -> list[int]:
-    """Places of the losses that stand above the median of the five before by half of the loss at the start."""
+    """Places of losses that stand above the median of the five before by half of the loss at the start."""
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite:
         return list(range(len(losses)))
@@ -79,6 +79,12 @@ def _losses(history: Sequence[Entry]) -> list[float]:
     return found
 
 
+def _numbers(history: Sequence[Entry], key: str) -> list[float]:
+    """The figures that were logged under ``key``; a document holds None for what is no number."""
+    found = [each[key] for each in history if key in each]
+    return [math.nan if value is None else float(value) for value in found]
+
+
 def _loss_fall(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     history, _ = _history(evidence)
     losses = _losses(history)
@@ -108,8 +114,7 @@ def _loss_spikes(evidence: Evidence, criterion: Criterion, model: str) -> list[S
 
 def _validation_rise(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     history, trainer = _history(evidence)
-    found = [each["eval_loss"] for each in history if "eval_loss" in each]
-    losses = [float("nan") if each is None else float(each) for each in found]
+    losses = _numbers(history, "eval_loss")
     if len(losses) < 2:
         raise NotEvaluated("the validation loss was measured less than twice")
     early = trainer.get("early_stopping_patience", 0) > 0
@@ -149,7 +154,7 @@ loss_spikes = _of_training(
 )
 validation_rise = _of_training(
     "validation_rise",
-    "How far the validation loss of the kept adapter lies above the lowest that was measured, as a share of it",
+    "How far the validation loss of the kept adapter lies above the lowest one, as a share of that",
     "share",
     "lower",
     _validation_rise,

@@ -33,7 +33,8 @@ def train_within_memory(
     Raises:
         OutOfMemory: the last rung needs too much, too.
     """
-    settings, told = recipe.trainer, []
+    settings = recipe.trainer
+    told: list[dict[str, str]] = []
     rungs: Iterator[tuple[str, Trainer]] | None = None
     while True:
         tried = recipe.model_copy(update={"trainer": settings})

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from seatrial.training import hardware, steps
+from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import load_recipe
 
 ARTIFACT = SimpleNamespace(digest="0" * 64, path=Path())
@@ -36,7 +37,8 @@ def machine(monkeypatch, tmp_path):
         ("avx2", None, "float32"),
         ("avx512f avx512_bf16", None, "bfloat16"),
         ("amx_bf16", None, "bfloat16"),
-        ("avx512_bf16", 7.5, "float32"),  # a T4 emulates bfloat16: the device decides, not the processor
+        ("avx512_bf16", 7.5, "float16"),  # a T4 emulates bfloat16: the device decides, not the processor
+        ("avx512_bf16", 6.1, "float32"),  # Pascal has no fast 16-bit type
         ("avx2", 8.0, "bfloat16"),
     ],
 )
@@ -77,3 +79,11 @@ def test_the_adapter_s_key_holds_the_type_and_not_the_word_auto(machine):
         assert step.params["trainer"]["compute_dtype"] == dtype
         keys[dtype] = step.key
     assert len(set(keys.values())) == 2
+
+
+def test_float16_is_for_devices_that_have_it(machine):
+    machine("avx2", 7.5)
+    assert hardware.resolve_dtype("float16") == "float16"
+    machine("avx2")
+    with pytest.raises(SeatrialError, match="needs a CUDA device"):
+        hardware.resolve_dtype("float16")

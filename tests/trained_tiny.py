@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,13 @@ class Tiny:
         base = store.build(steps.import_base(recipe))
         dataset = store.build(steps.prepare_dataset(self.rows, "", recipe))
         return store, base, store.build(steps.train_adapter(recipe, base, dataset))
+
+
+def run_here(job: str, request: dict, out: Path, progress: Progress, online: bool = False) -> dict:
+    """``run_job`` in this process: a child would import torch again for every training of a second."""
+    from seatrial.training.job import handle
+
+    return json.loads(json.dumps(handle({"job": job, **request}, lambda **event: None)))
 
 
 def losses(adapter: Artifact) -> list[float]:

@@ -34,7 +34,7 @@ def train_within_memory(
         OutOfMemory: the last rung needs too much, too.
     """
     settings = recipe.trainer
-    told: list[dict[str, Any]] = []
+    told: list[dict[str, str]] = []
     rungs: Iterator[tuple[str, Trainer]] | None = None
     while True:
         tried = recipe.model_copy(update={"trainer": settings})

@@ -133,9 +133,9 @@ class Trainer(Config):
 class Mix(Config):
     """General instruction rows among the task's own, against forgetting what the base could do.
 
-    ``share`` of the training rows, above 0 and below 1, are drawn by the trainer's seed from ``file``,
-    ShareGPT rows that keep their own system prompt; validation rows are the task's alone. A relative path
-    starts at the recipe's folder.
+    ``share`` of the training rows, above 0 and below 1, are drawn by the trainer's seed from ``file``. It
+    holds rows in ShareGPT form that keep their own system prompt; validation rows are the task's alone. A
+    relative path starts at the recipe's folder.
     """
 
     file: Path

@@ -61,7 +61,7 @@ def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfi
 
 
 def require_usable(optimizer: str) -> None:
-    """Raise :class:`SeatrialError` for an optimizer that is not known, or that this device cannot run."""
+    """Raise :class:`SeatrialError` for an optimizer that is unknown or that this device cannot run."""
     known = [each.value for each in OptimizerNames]
     if optimizer not in known:
         close = difflib.get_close_matches(optimizer, known, n=3)
@@ -72,8 +72,7 @@ def require_usable(optimizer: str) -> None:
         )
     if optimizer.startswith("paged_") and not torch.cuda.is_available():
         raise SeatrialError(
-            f"optimizer = {optimizer!r} pages between the memory of a GPU and that of the machine, and there "
-            "is no CUDA device",
+            f"optimizer = {optimizer!r} uses the memory of a GPU, and there is no CUDA device",
             where="recipe [trainer]",
             hint='a CPU has optimizer = "adamw_torch_fused"',
         )

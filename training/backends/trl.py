@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
         trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
     # peft would cast every input to the adapter's float32, only for autocast to cast it back.
     longest = None if settings.packing else max(len(ids) for ids in trainer.train_dataset["input_ids"])
-    with disable_input_dtype_casting(trainer.model), out_of_memory.told(longest):
+    halves = recipe.base.precision in ("bf16", "fp16") and dtype is torch.float32  # nothing casts back there
+    casting = nullcontext() if halves else disable_input_dtype_casting(trainer.model)
+    with casting, out_of_memory.told(longest):
         result = trainer.train()
     history = trainer.state.log_history
     _require_gradients(history)

@@ -146,7 +146,10 @@ MISTAKES = {
         "r = 4",
         "r = 4\nxyzzy = 1",
         "xyzzy",
-        ["unknown key 'lora.xyzzy'", "allowed here: alpha, dropout, r, target_modules"],
+        [
+            "unknown key 'lora.xyzzy'",
+            "allowed here: alpha, dora, dropout, modules_to_save, r, rslora, target_modules",
+        ],
     ),
     "wrong-type-number": (
         TASK,

@@ -17,6 +17,7 @@ from typing import Any
 from seatrial.evals.fidelity.runtime_limits import alternatives
 from seatrial.evals.models import Generation, Likelihood, Message, Question, opened
 from seatrial.evals.provenance import decided_by
+from seatrial.training.base_model import DEFAULT
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
@@ -69,6 +70,7 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
         if adapter and base:
             folders |= {"adapter": str(adapter.path), "base": str(base.path)}
             folders["compute_dtype"] = adapter.facts.get("compute_dtype", "float32")
+            folders["precision"] = adapter.facts.get("precision", DEFAULT)  # a given adapter does not say
         with JsonProcess(
             "seatrial.evals.fidelity.trained", log, "the trained model in transformers"
         ) as process:
@@ -144,15 +146,15 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
 
 
 def _with_adapter(request: Mapping[str, Any]) -> Any:
-    """The base's NF4 weights, dequantised once to the type that was trained in (the same numbers, without
-    doing it at every step), and the adapter beside them, not merged; computed in float32."""
+    """The base's weights as training held them, dequantised once (the same numbers, without doing it at every
+    step), and the adapter beside them, not merged; computed in float32."""
     import torch
     from peft import PeftModel
 
-    from seatrial.training.nf4 import load_nf4
+    from seatrial.training.base_model import load_dequantised
 
     dtype = getattr(torch, request["compute_dtype"])
-    base = load_nf4(Path(request["base"]), dtype).dequantize().float()
+    base = load_dequantised(Path(request["base"]), dtype, request["precision"])
     return PeftModel.from_pretrained(base, request["adapter"])
 
 

@@ -42,8 +42,9 @@ QUIET = (
 )  # plugins that cost time and add nothing
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Modules of these tests are started as child processes."""
+    config.addinivalue_line("markers", "families: every family of models, all of them with -m families.")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE), str(REPOSITORY)])
 
 

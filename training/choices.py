@@ -21,20 +21,20 @@ def choose_backend(recipe: Recipe) -> tuple[str, str]:
         SeatrialError: it is not here, and the recipe names no other.
     """
     asked = recipe.backend
-    missing = asked not in BACKENDS or (asked != "trl" and not _installed(PACKAGES[asked]))
-    if not missing:
+    if asked not in BACKENDS:
+        why, mend = f"this version of Seatrial has no backend {asked!r}", f"backends: {', '.join(BACKENDS)}"
+    elif asked != "trl" and not _installed(PACKAGES[asked]):
+        why = f"backend = {asked!r} needs the package {PACKAGES[asked]!r}, which is not installed"
+        mend = f"python -m pip install {PACKAGES[asked]}"
+    else:
         return asked, ""
     if recipe.fallback is None:
         raise SeatrialError(
-            f"backend = {asked!r} needs the package {PACKAGES[asked]!r}, which is not installed",
+            why,
             where=f"recipe {recipe.name!r}",
-            hint=f"python -m pip install {PACKAGES[asked]}, "
-            'or let another backend train: fallback = "trl" in the recipe',
+            hint=f'{mend}; or let another backend train: fallback = "trl" in the recipe',
         )
-    return recipe.fallback, (
-        f"{PACKAGES[asked]} is not installed: {recipe.fallback} trains by the recipe {recipe.name!r} instead "
-        f"of {asked}"
-    )
+    return recipe.fallback, f"{why}: {recipe.fallback} trains by the recipe {recipe.name!r} instead"
 
 
 def require_tracker(name: str) -> None:

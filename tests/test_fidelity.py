@@ -79,8 +79,7 @@ stopping = "test"
 base = "test"
 export = "test"
 """
-# llama.cpp neither composes Unicode nor leaves "</s>" alone in Qwen's vocabulary, where it is plain text.
-KNOWN = {"llama3": (), "gemma": (), "qwen2": ("'e\u0301 is not é'", "'A\u030a Å'", "</s>")}
+SHAPES = ("llama3", "gemma", "qwen2")
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def gate(task: Path, folder: Path, *options: str) -> tuple[int, dict, str]:
     return done.returncode, {v["criterion"]: v for v in results["verdicts"]}, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", SHAPES)
 def test_a_right_export_of_another_family_is_green(name, shapes, task, tmp_path):
     shape = shapes(name)
     if name == "gemma":  # its template refuses a system prompt
@@ -171,13 +170,11 @@ def test_a_right_export_of_another_family_is_green(name, shapes, task, tmp_path)
         "DATA.leakage": "PASS",
         "FIDELITY.metadata": "PASS",
         "FIDELITY.weights": "PASS",
-        "FIDELITY.tokens": "FAIL" if KNOWN[name] else "PASS",
+        "FIDELITY.tokens": "PASS",  # of Qwen, too: what llama.cpp always does otherwise is no fault
         "FIDELITY.prompt": "PASS",
         "FIDELITY.kl": "PASS",
     }, output
-    assert status == (1 if KNOWN[name] else 0), output
-    missed = [miss["case"] for miss in verdicts["FIDELITY.tokens"]["misses"]]
-    assert [case for case in missed if not any(known in case for known in KNOWN[name])] == []
+    assert status == 0, output
     assert verdicts["FIDELITY.adapter"]["reason"] == "the adapter is not here: give it with --adapter=DIR"
 
 

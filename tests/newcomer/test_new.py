@@ -99,7 +99,7 @@ def test_a_new_task_of_every_kind_lacks_nothing_but_cases_of_its_own(scratch, ki
 
 def test_every_kind_but_the_example_s_can_begin_a_task():
     brought = {path.stem for path in (ROOT / "evals" / "kinds").glob("*.toml")}
-    assert brought - {"core", "export", "contract", "json_action"} == set(KINDS)
+    assert brought - {"core", "export", "contract", "training", "json_action"} == set(KINDS)
 
 
 def test_labels_and_a_schema_of_ones_own_run_at_once(scratch):

@@ -64,9 +64,11 @@ class JsonProcess:
         environment = {
             "OMP_WAIT_POLICY": "PASSIVE",
             "TOKENIZERS_PARALLELISM": "false",
-            **({} if online else {"HF_HUB_OFFLINE": "1"}),
             "PYTHONUNBUFFERED": "1",
             **os.environ,
+            # Whatever the caller's says: a saved tokenizer tells whether it was loaded offline, and the same
+            # weights must give the same files everywhere.
+            **({} if online else {"HF_HUB_OFFLINE": "1"}),
             "PYTHONPATH": python_path(),
         }
         with log.open("ab") as stderr:

@@ -6,6 +6,7 @@ python -m pytest tests/test_recipes.py
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -234,12 +235,8 @@ def test_a_missing_backend_is_one_error_or_the_recipe_s_other_one_said_aloud(tin
         ):
             choices.choose_backend(tiny.recipe(top={"backend": "unsloth"}))
     recipe = tiny.recipe(top={"backend": "unsloth", "fallback": "trl"})
+    base, dataset = SimpleNamespace(digest="b"), SimpleNamespace(digest="d")
     said: list[str] = []
-    heard = SimpleNamespace(
-        start=lambda step: None, update=lambda *a, **k: None, say=said.append, finish=lambda *a: None
-    )
-    _, _, adapter = tiny.train(recipe, heard)
-    assert adapter.facts["backend"] == "trl"
-    assert "trl trains" in adapter.facts["warning"]
-    plain = tiny.train(tiny.recipe())[2]
-    assert adapter.key == plain.key or adapter.facts["warning"] in said
+    step = steps.train_adapter(recipe, base, dataset, said.append)
+    assert len(said) == 1 and "trl trains by the recipe" in said[0]
+    assert step == replace(steps.train_adapter(tiny.recipe(), base, dataset), build=step.build)

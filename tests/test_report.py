@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.report import SCHEMA, finite, plots, render, view, write_report
 from seatrial.evals.report.attribution import is_step
+from seatrial.evals.report.summary import summary
 from seatrial.evals.report.wording import LONGEST, amount, clip, duration, interval, moment, size, visible
 from seatrial.evals.task import Criterion, load_task
 from seatrial.evals.verdict import PASS, Measured, Miss, Verdict, verdict_for
@@ -309,6 +310,17 @@ def test_without_a_dataset_artifact_the_adapter_names_its_data() -> None:
         "provenance"
     )
     assert "Digests of what the adapter was trained on. dataset " + "beef" * 16 in text
+
+
+@pytest.mark.parametrize("asked", ["trl", "unsloth"])
+def test_another_backend_than_the_recipe_asks_for_is_said_on_page_and_in_the_summary(asked: str) -> None:
+    run = results()
+    made = [each for each in run["artifacts"] if each["step"] == "adapter"]
+    run["artifacts"] = [made[0] | {"facts": made[0]["facts"] | {"backend": "trl"}}]
+    run["recipe"] |= {"backend": asked}
+    told = f"asks for {asked}, which was not to be had"
+    assert (told in Page(render(run)).text("verdict")) is (asked != "trl")
+    assert (told in summary(run)) is (asked != "trl")
 
 
 # --- side by side, misses -------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def main() -> int:
         store = Store(options.store, Lines())
         base = store.build(steps.import_base(recipe, store.root, store.progress.say))
         dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
-        adapter = store.build(steps.train_adapter(recipe, base, dataset))
+        adapter = store.build(steps.train_adapter(recipe, base, dataset, store.progress.say))
         merged = store.build(steps.merge(base, adapter))
         f16 = store.build(steps.convert(merged, store.build(steps.fetch_converter()), task.name))
         print(f"adapter {adapter.path}\nmerged {merged.path}")

@@ -97,8 +97,10 @@ def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:
     return Step("dataset", 1, {"system": system, **split}, inputs, build, heavy=False)
 
 
-def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
-    """The QLoRA adapter; its manifest keeps the loss history.
+def train_adapter(
+    recipe: Recipe, base: Artifact, dataset: Artifact, say: Callable[[str], None] = lambda message: None
+) -> Step:
+    """The QLoRA adapter; its manifest keeps the loss history. ``say`` hears of a backend not asked for.
 
     Raises:
         SeatrialError: the backend's packages, or those of the tracker, are not installed.
@@ -106,10 +108,10 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
     dtype = resolve_dtype(recipe.trainer.compute_dtype)  # "auto" would be another model on another machine
     backend, warning = choose_backend(recipe)
     require_tracker(recipe.trainer.report_to)
+    if warning:
+        say(warning)  # with an adapter that lies in the store too
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        if warning:
-            progress.say(warning)
         request = {
             "backend": backend,
             "base": str(base.path),
@@ -119,9 +121,7 @@ def train_adapter(recipe: Recipe, base: Artifact, dataset: Artifact) -> Step:
             "compute_dtype": dtype,
         }
         facts = train_within_memory(recipe, request, out, progress)
-        return {**facts, "backend": backend, "precision": recipe.base.precision} | (
-            {"warning": warning} if warning else {}
-        )
+        return {**facts, "backend": backend, "precision": recipe.base.precision}
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
     return Step("adapter", 1, _settings(recipe, backend, dtype), inputs, build)

@@ -7,7 +7,7 @@ from typing import Any
 
 from seatrial.evals.report.escaping import code, plain
 from seatrial.evals.report.glance_markdown import glance
-from seatrial.evals.report.view import headline
+from seatrial.evals.report.view import headline, other_backend
 from seatrial.evals.report.wording import amount, duration, interval, moment, size
 from seatrial.evals.verdict import PASS
 
@@ -20,7 +20,8 @@ SHORT = 160  # characters of a prompt or an answer
 def summary(results: Json) -> str:
     """Verdict, file, one line a criterion, reasons, missed hard cases, waivers, models and failures."""
     parts = (
-        *(_verdict(results), _criteria(results), _reasons(results), _hard(results), _waivers(results)),
+        *(_verdict(results), _backend(results), _criteria(results), _reasons(results)),
+        *(_hard(results), _waivers(results)),
         glance(results),
     )
     return within_limit([line for part in parts for line in part])
@@ -104,6 +105,12 @@ def _reasons(results: Json) -> Iterator[str]:
         yield "### Against shipping"
         yield ""
         yield from _listed([plain(reason) for reason in reasons])
+
+
+def _backend(results: Json) -> Iterator[str]:
+    if told := other_backend(results):
+        yield f"**{plain(told)}**"
+        yield ""
 
 
 def _hard(results: Json) -> Iterator[str]:

@@ -76,6 +76,7 @@ def page(results: Json) -> dict[str, Any]:
         **bounds([len(each) for each in lists if each]),
         "headline": headline(results),
         "at_a_glance": at_a_glance(results),
+        "other_backend": other_backend(results),
         "most_rows": MOST_ROWS,
         "kinds": KINDS,
         "most_misses": MOST_MISSES,
@@ -107,6 +108,17 @@ def at_a_glance(results: Json) -> dict[str, Any]:
         "failures": found,
         "priced": bool(results.get("prices")),
     }
+
+
+def other_backend(results: Json) -> str:
+    """What is said where another backend trained than the recipe asks for; "" where none did."""
+    recipe = results["recipe"]
+    trained = next((each["facts"] for each in results["artifacts"] if each["step"] == "adapter"), {})
+    backend = trained.get("backend")  # a given adapter does not say
+    if recipe is None or backend in (None, recipe["backend"]):
+        return ""
+    asked = recipe["backend"]
+    return f"Trained by {backend}: the recipe {recipe['name']} asks for {asked}, which was not to be had."
 
 
 def bounds(lengths: Sequence[int]) -> dict[str, int]:

@@ -87,13 +87,11 @@ class Evidence:
         """Answers of a model that has no role, a variant of one that has; ``run`` counts repetitions."""
         tokens = self.task.decoding.max_tokens
 
-        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-            log = self.store.root / "logs" / f"rerun-{out.name}.log"
-            _write(out, [answer.to_json() for answer in model.generate(questions, tokens, log)])
-            return {"answers": len(questions)}
+        def ask(asked: Sequence[Question], log: Path) -> list[Any]:
+            return [answer.to_json() for answer in model.generate(asked, tokens, log)]
 
-        step = self._step("rerun", model, f"run {run}", questions, build, max_tokens=tokens, run=run)
-        return [Generation(**row) for row in self._built(step).read_json("rows.json")]
+        artifact = self._asked("rerun", model, f"run {run}", questions, ask, max_tokens=tokens, repetition=run)
+        return [Generation(**row) for row in artifact.read_json("rows.json")]
 
     def likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
         """Likelihood of each reference answer of a case set, by case id."""

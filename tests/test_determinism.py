@@ -1,4 +1,4 @@
-"""determinism: equal answers however a runtime is set up pass, and one that differs is found and told.
+"""determinism and batch_invariance: equal answers pass, and one that differs is found and told.
 
 python -m pytest tests/test_determinism.py
 """
@@ -14,7 +14,7 @@ from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.metrics.determinism import _difference
-from seatrial.evals.models import EOS, LENGTH, Generation, Question
+from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.evals.task import load_task
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS, NotEvaluated
@@ -58,12 +58,12 @@ def evidence(tmp_path, model, *, domain=ALL, paraphrases=()):
     return Evidence(Store(tmp_path / "store"), task, cases, {"shipped": model}, Built(), {})
 
 
-def criterion(cases="domain", **settings):
+def criterion(metric, cases="domain", **settings):
     return Criterion(
         id="X",
         title="t",
         why="w",
-        metric="determinism",
+        metric=metric,
         cases=cases,
         at_least=1.0,
         least_cases=1,
@@ -75,49 +75,81 @@ def same(question, slots, threads, run):
     return f"to {question}"
 
 
-def test_equal_answers_pass_and_every_variant_is_run_as_often_as_is_said(tmp_path):
+def test_equal_answers_pass_and_every_variant_is_asked_once(tmp_path):
     model = Moody(same)
-    verdict = judge(criterion(runs=3, slots=[1, 4], threads=[2]), evidence(tmp_path, model))
+    given = criterion("batch_invariance", slots=[1, 4], threads=[2])
+    verdict = judge(given, evidence(tmp_path, model))
     assert (verdict.status, verdict.measured.value, verdict.measured.n) == (PASS, 1.0, 6)
-    assert model.asked == {(slots, 2): [list(ALL)] * 3 for slots in (1, 4)}
+    assert model.asked == {(slots, 2): [list(ALL)] for slots in (1, 4)}
 
 
-def test_by_default_two_runs_one_and_eight_slots_one_and_two_threads(tmp_path):
+def test_by_default_one_and_eight_slots_and_one_and_two_threads(tmp_path):
     model = Moody(same)
-    judge(criterion(), evidence(tmp_path, model))
+    judge(criterion("batch_invariance"), evidence(tmp_path, model))
     assert {variant: len(runs) for variant, runs in model.asked.items()} == dict.fromkeys(
-        [(1, 1), (1, 2), (8, 1), (8, 2)], 2
+        [(1, 1), (1, 2), (8, 1), (8, 2)], 1
     )
 
 
+def test_a_model_is_asked_again_as_it_is_set_up(tmp_path):
+    model = Moody(same)
+    judge(criterion("determinism", runs=3), evidence(tmp_path, model))
+    assert model.asked == {(0, 0): [list(ALL)] * 3}
+
+
 @pytest.mark.parametrize(
-    ("differs", "name"),
+    ("metric", "differs", "ways"),
     [
-        (lambda slots, threads, run: slots == 8, "slots 8, threads 1, run 1"),
-        (lambda slots, threads, run: threads == 2, "slots 1, threads 2, run 1"),
-        (lambda slots, threads, run: run == 2, "slots 1, threads 1, run 2"),
-        (lambda slots, threads, run: (slots, threads, run) == (8, 2, 2), "slots 8, threads 2, run 2"),
+        ("batch_invariance", lambda slots, threads, run: slots == 8, "slots 8, threads 1: 1"),
+        ("batch_invariance", lambda slots, threads, run: threads == 2, "slots 1, threads 2: 1"),
+        ("batch_invariance", lambda slots, threads, run: (slots, threads) == (8, 2), "slots 8, threads 2: 1"),
+        ("determinism", lambda slots, threads, run: run == 2, "run 2: 1"),
     ],
 )
-def test_one_answer_that_differs_anywhere_fails_and_the_first_difference_is_told(tmp_path, differs, name):
+def test_one_answer_that_differs_anywhere_fails_and_the_first_difference_is_told(
+    tmp_path, metric, differs, ways
+):
     def say(question, slots, threads, run):
         return "to c3!" if question == "c3" and differs(slots, threads, run) else f"to {question}."
 
-    verdict = judge(criterion(), evidence(tmp_path, Moody(say)))
+    verdict = judge(criterion(metric), evidence(tmp_path, Moody(say)))
     assert verdict.status == FAIL
     assert verdict.measured.value == pytest.approx(5 / 6)
     (miss,) = verdict.misses
     assert (miss.case, miss.expected, miss.actual) == ("c3", "to c3.", "to c3!")
-    assert miss.reason == (
-        f"{name}: '!' from character 6 on, where '.' is the answer of slots 1, threads 1, run 1"
-    )
+    first = {"determinism": "run 1", "batch_invariance": "slots 1, threads 1"}[metric]
+    name = ways.removesuffix(": 1")
+    assert miss.reason == f"{name}: '!' from character 6 on, where '.' is the answer of {first}"
+
+
+def test_answers_that_never_came_are_equal_to_nothing(tmp_path):
+    def say(question, slots, threads, run):
+        return Generation("", stop_reason=ERROR, error="HTTP 503") if question == "c3" else "yes"
+
+    verdict = judge(criterion("determinism"), evidence(tmp_path, Moody(say)))
+    assert (verdict.status, verdict.measured.value) == (FAIL, pytest.approx(5 / 6))
+    assert verdict.misses[0].reason == "run 1: no answer came (HTTP 503)"
+
+
+def test_an_error_that_passes_is_asked_again_by_the_next_run(tmp_path):
+    down = {"c3"}
+
+    def say(question, slots, threads, run):
+        return Generation("", stop_reason=ERROR, error="HTTP 503") if question in down else "yes"
+
+    model = Moody(say)
+    model.errors_pass = True
+    assert judge(criterion("determinism"), evidence(tmp_path, model)).status == FAIL
+    down.clear()
+    assert judge(criterion("determinism"), evidence(tmp_path, model)).status == PASS
+    assert model.asked == {(0, 0): [list(ALL), list(ALL), ["c3"], ["c3"]]}
 
 
 def test_an_answer_that_ends_otherwise_differs(tmp_path):
     def say(question, slots, threads, run):
         return Generation("to", stop_reason=LENGTH if slots == 8 else EOS)
 
-    verdict = judge(criterion(), evidence(tmp_path, Moody(say)))
+    verdict = judge(criterion("batch_invariance"), evidence(tmp_path, Moody(say)))
     assert verdict.measured.value == 0
     assert "ended by 'length', where 'eos' is the end" in verdict.misses[0].reason
 
@@ -135,42 +167,45 @@ def test_texts_differ_where_they_part(first, other):
 def test_the_budget_takes_the_first_questions_of_each_set_in_turn(tmp_path):
     model = Moody(same)
     found = evidence(tmp_path, model, domain=ALL, paraphrases=("p0", "p1"))
-    judge(criterion(("domain", "paraphrases"), budget=5, runs=2, slots=[1], threads=[1]), found)
-    assert model.asked == {(1, 1): [["c0", "p0", "c1", "p1", "c2"]] * 2}
+    judge(criterion("determinism", ("domain", "paraphrases"), budget=5), found)
+    assert model.asked == {(0, 0): [["c0", "p0", "c1", "p1", "c2"]] * 2}
 
 
 def test_answers_are_kept_by_variant_and_run(tmp_path):
     model = Moody(same)
-    judge(criterion(), evidence(tmp_path, model))
+    judge(criterion("determinism"), evidence(tmp_path, model))
+    judge(criterion("batch_invariance"), evidence(tmp_path, model))
     before = {variant: list(runs) for variant, runs in model.asked.items()}
-    again = judge(criterion(), evidence(tmp_path, model))
+    assert len(judge(criterion("determinism"), evidence(tmp_path, model)).artifacts) == 2
+    assert len(judge(criterion("batch_invariance"), evidence(tmp_path, model)).artifacts) == 4
     assert model.asked == before
-    assert len(again.artifacts) == 8
-    judge(criterion(slots=[1, 8, 3]), evidence(tmp_path, model))
+    judge(criterion("batch_invariance", slots=[1, 8, 3]), evidence(tmp_path, model))
     assert {variant for variant in model.asked if variant not in before} == {(3, 1), (3, 2)}
 
 
 @pytest.mark.parametrize(
-    ("settings", "problem"),
+    ("metric", "settings", "problem"),
     [
-        ({"runs": 0}, "runs = 0 in the settings of X: give a whole number from 1"),
-        ({"slots": []}, r"slots = \[\] .* list of whole numbers"),
-        ({"threads": [1, 0.5]}, r"threads = \[1, 0.5\]"),
-        ({"slots": 8}, "slots = 8"),
-        ({"budget": True}, "budget = True"),
-        ({"runs": 1, "slots": [2, 2], "threads": [1]}, "leave one run, which nothing can differ from"),
+        ("determinism", {"runs": 0}, "runs = 0 in the settings of X: give a whole number from 1"),
+        ("determinism", {"runs": 1}, "leave one run, which nothing can differ from"),
+        ("determinism", {"budget": True}, "budget = True"),
+        ("batch_invariance", {"slots": []}, r"slots = \[\] .* list of whole numbers"),
+        ("batch_invariance", {"threads": [1, 0.5]}, r"threads = \[1, 0.5\]"),
+        ("batch_invariance", {"slots": 8}, "slots = 8"),
+        ("batch_invariance", {"slots": [2, 2], "threads": [1]}, "leave one run, which nothing can differ"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_told(tmp_path, settings, problem):
+def test_settings_that_cannot_be_meant_are_told(tmp_path, metric, settings, problem):
+    given = criterion(metric, **settings)
     with pytest.raises(NotEvaluated, match=problem):
-        METRICS["determinism"].measure(evidence(tmp_path, Moody(same)), criterion(**settings), "shipped")
+        METRICS[metric].measure(evidence(tmp_path, Moody(same)), given, "shipped")
 
 
 def test_a_runtime_that_cannot_be_set_up_otherwise_is_not_evaluated(tmp_path):
     class Fixed:
         name, identity = "shipped", {}
 
-    verdict = judge(criterion(), evidence(tmp_path, Fixed()))
+    verdict = judge(criterion("batch_invariance"), evidence(tmp_path, Fixed()))
     assert verdict.status == NOT_EVALUATED
     assert verdict.reason == "slots and threads of the runtime of 'shipped' cannot be set"
 
@@ -180,6 +215,8 @@ def test_a_file_in_llama_cpp_is_asked_in_the_variants(tmp_path):
     model = LlamaCppModel("shipped", path, "digest", "Be brief.", 256, grammar='root ::= "yes" | "no"')
     variant = model.variant(slots=3, threads=2)
     assert variant.identity == {**model.identity, "slots": 3, "threads": 2}
-    verdict = judge(criterion(slots=[1, 3], threads=[1], runs=1), evidence(tmp_path, model))
+    given = criterion("batch_invariance", slots=[1, 3], threads=[1])
+    verdict = judge(given, evidence(tmp_path, model))
     assert verdict.status == PASS
+    assert judge(criterion("determinism"), evidence(tmp_path, model)).status == PASS
     assert set(verdict.measured.answers.values()) <= {"yes", "no"}

@@ -240,7 +240,7 @@ def test_metrics_that_cannot_be_read_are_told_with_their_line(write, text, told)
         ("pass_at_k", 'metric = "accuracy", k = 0', "give a whole number from 1"),
         ("answer_correctness", 'match = "almost"', "give 'exact' or 'contains'"),
         ("citation_support", "overlap = 60", "give a number from 0 to 1"),
-        ("determinism", "slots = 8", "give a list of whole numbers from 1"),
+        ("batch_invariance", "slots = 8", "give a list of whole numbers from 1"),
         ("language", 'language = "English"', "the code of a language"),
     ],
 )

@@ -84,8 +84,9 @@ class LlamaCppModel:
     ) -> list[list[Generation]]:
         """``samples`` answers to each question, drawn from softmax(logits / temperature).
 
-        The numbers drawn depend on the seed, the question and the sample's number alone; at temperature 0
-        every sample is the answer of :meth:`generate`.
+        The numbers drawn depend on the seed, the question and the sample's number alone, and what is decoded
+        together are the samples of one question: they are the same whatever else is asked. At temperature 0
+        every sample is greedy.
         """
         how = {"max_tokens": max_tokens, "temperature": temperature, "samples": samples, "seed": seed}
         rows = self._ask({"op": "sample", "prompts": self._prompts(questions), **how}, log)

@@ -186,14 +186,18 @@ class Engine:
     def sample(
         self, prompts: list[list[int]], max_tokens: int, temperature: float, samples: int, seed: int
     ) -> list[list[dict[str, Any]]]:
-        """``samples`` answers to each prompt; at temperature 0 all are the greedy one.
+        """``samples`` answers to each prompt; at temperature 0 all are greedy.
 
-        What all prompts begin with is decoded once, so of a single prompt nearly all of it.
+        The answers to one prompt are decoded together, behind what they share of it, and nothing beside
+        them: logits of a quantised file depend on what is decoded together, so that otherwise the drawn
+        answers to a question would change with the other questions.
         """
-        asked = [prompt for prompt in prompts for _ in range(samples)]
-        draws = [Draw.seeded(temperature, seed, p, n) for p in prompts for n in range(samples)]
-        answers = self.answer(asked, max_tokens, self.slots, draws if temperature > 0 else ())
-        return [answers[start : start + samples] for start in range(0, len(answers), samples)]
+        found = []
+        for prompt in prompts:
+            draws = [Draw.seeded(temperature, seed, prompt, number) for number in range(samples)]
+            asked = [prompt] * samples
+            found.append(self.answer(asked, max_tokens, self.slots, draws if temperature > 0 else ()))
+        return found
 
     def _advance(self, active: list[Slot]) -> None:
         """One batch: the next token of every running slot, then as much of new prompts as fits."""

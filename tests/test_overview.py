@@ -34,6 +34,7 @@ PRICES = {
 def sums(model: str, **changes) -> dict:
     usual = {
         "case_set": "domain",
+        "drawn": False,
         "answers": 21,
         "errors": 1,
         "prompt_tokens": 2000,

@@ -33,9 +33,7 @@ def _metric(name: str, about: str, ways: Callable[..., Ways], settings: tuple[st
         for way, (chosen, run) in ways(evidence.model(model), criterion, model).items():
             answers[way] = evidence.answers_of(chosen, [case.question for case in cases], run)
         if len(answers) < 2:
-            raise NotEvaluated(
-                f"the settings of {criterion.id} leave one run, which nothing can differ from"
-            )
+            raise NotEvaluated(f"the settings of {criterion.id} leave one run, which nothing can differ from")
         return [_score(case, {way: each[i] for way, each in answers.items()}) for i, case in enumerate(cases)]
 
     return register(

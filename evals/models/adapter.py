@@ -41,7 +41,7 @@ def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Que
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         log = out.parent.parent / "logs" / f"adapter-answer-{out.name}.log"
-        (answer,) = _ask(base.path, adapter.path, [messages], MAX_TOKENS, log)
+        ((answer,),) = _ask(base.path, adapter.path, [messages], MAX_TOKENS, log)
         return {"text": answer.text, "seconds": answer.seconds}
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
@@ -75,9 +75,28 @@ class AdapterModel:
             MissingExtra: torch or peft is not here.
             SeatrialError: the adapter or its base cannot be loaded.
         """
+        return [answer for (answer,) in self._drawn(questions, max_tokens, log)]
+
+    def sample(
+        self,
+        questions: Sequence[Question],
+        max_tokens: int,
+        log: Path,
+        temperature: float,
+        samples: int,
+        seed: int,
+    ) -> list[list[Generation]]:
+        """``samples`` answers to each question, drawn from softmax(logits / temperature). The numbers drawn
+        depend on the seed and the question alone. Raises as :meth:`generate`."""
+        how = {"temperature": temperature, "samples": samples, "seed": seed}
+        return self._drawn(questions, max_tokens, log, **how)
+
+    def _drawn(
+        self, questions: Sequence[Question], max_tokens: int, log: Path, **how: float
+    ) -> list[list[Generation]]:
         extras.require(extras.FIDELITY)
         asked = [opened(self.system, question.messages) for question in questions]
-        return _ask(self.base, self.folder, asked, max_tokens, log) if asked else []
+        return _ask(self.base, self.folder, asked, max_tokens, log, **how) if asked else []
 
 
 class Table(ModelTable):
@@ -116,16 +135,18 @@ def _digest(folder: Path) -> str:
 
 
 def _ask(
-    base: Path, adapter: Path, asked: Sequence[Sequence[Message]], max_tokens: int, log: Path
-) -> list[Generation]:
-    request = {"base": str(base), "adapter": str(adapter), "asked": asked, "max_tokens": max_tokens}
+    base: Path, adapter: Path, asked: Sequence[Sequence[Message]], max_tokens: int, log: Path, **how: float
+) -> list[list[Generation]]:
+    request = {"base": str(base), "adapter": str(adapter), "asked": asked, "max_tokens": max_tokens, **how}
+    many = len(asked) * int(how.get("samples", 1))
     with JsonProcess("seatrial.evals.models.adapter", log, "peft with the adapter") as process:
-        found = process.call(request, timeout=START + EACH * len(asked))
-    return [Generation(**answer) for answer in found["answers"]]
+        found = process.call(request, timeout=START + EACH * many)
+    return [[Generation(**answer) for answer in answers] for answers in found["answers"]]
 
 
 def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """Load base and adapter with transformers and peft and answer ``request["asked"]`` greedily."""
+    """Load base and adapter with transformers and peft and answer ``request["asked"]``: greedily, or with
+    ``samples`` answers drawn at ``temperature``, a question at a time."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -138,30 +159,53 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     model = PeftModel.from_pretrained(base, request["adapter"]).eval()
     ends = model.generation_config.eos_token_id
     ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
-    asked, answers = request["asked"], []
-    for first in range(0, len(asked), BATCH):
-        prompts = [
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            for messages in asked[first : first + BATCH]
-        ]
+    prompts = [
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        for messages in request["asked"]
+    ]
+    temperature, samples = request.get("temperature", 0), request.get("samples", 1)
+    how: dict[str, Any] = {"do_sample": False}
+    if temperature:
+        # What the model's own generation_config says of top_k and top_p must not narrow the choice.
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    answers: list[list[dict[str, Any]]] = []
+    batch = 1 if temperature else BATCH
+    for first in range(0, len(prompts), batch):
+        some = prompts[first : first + batch]
         started = time.monotonic()
-        batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+        inputs = tokenizer(some, return_tensors="pt", padding=True, add_special_tokens=False)
+        if temperature:
+            torch.manual_seed(_seed(request["seed"], some[0]))
         with torch.inference_mode():
             whole = model.generate(
-                **batch.to(model.device),
+                **inputs.to(model.device),
                 max_new_tokens=request["max_tokens"],
-                do_sample=False,
                 pad_token_id=tokenizer.pad_token_id,
+                num_return_sequences=samples if temperature else 1,
+                **how,
             )
         seconds = round(time.monotonic() - started, 3)  # of all that are decoded together
-        lengths = batch["attention_mask"].sum(dim=1).tolist()
-        for tokens, length in zip(whole[:, batch["input_ids"].shape[1] :].tolist(), lengths, strict=True):
-            stop = next((place for place, token in enumerate(tokens) if token in ends), None)
-            text = tokenizer.decode(tokens[:stop], skip_special_tokens=True)
-            said = len(tokens) if stop is None else stop + 1
-            reason = "length" if stop is None else "eos"
-            answers.append(asdict(Generation(text, length, said, reason, seconds)))
-    return {"answers": answers}
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        said = whole[:, inputs["input_ids"].shape[1] :].tolist()
+        each = len(said) // len(some)
+        for place, length in enumerate(lengths):
+            rows = said[place * each : (place + 1) * each]
+            answers.append([_answer(tokenizer, ends, row, length, seconds) for row in rows])
+    return {"answers": answers if temperature else [rows * samples for rows in answers]}
+
+
+def _seed(seed: int, prompt: str) -> int:
+    digest = hashlib.sha256(json.dumps([seed, prompt]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # torch takes 63 bits
+
+
+def _answer(
+    tokenizer: Any, ends: set[int], tokens: Sequence[int], length: int, seconds: float
+) -> dict[str, Any]:
+    stop = next((place for place, token in enumerate(tokens) if token in ends), None)
+    text = tokenizer.decode(tokens[:stop], skip_special_tokens=True)
+    said = len(tokens) if stop is None else stop + 1
+    return asdict(Generation(text, length, said, "length" if stop is None else "eos", seconds))
 
 
 if __name__ == "__main__":

@@ -204,4 +204,5 @@ class Table(ModelTable):
 
         host = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
         address = host if "://" in host else f"http://{host}"
-        return OpenAIModel(name, f"{address.rstrip('/')}/v1", self.name_there, self.prompt(name, around.task))
+        url, system = f"{address.rstrip('/')}/v1", self.prompt(name, around.task)
+        return OpenAIModel(name, url, self.name_there, system)

@@ -32,7 +32,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from seatrial.evals.models import (
     EOS,
@@ -40,6 +40,7 @@ from seatrial.evals.models import (
     LENGTH,
     UNKNOWN,
     Generation,
+    Model,
     Question,
     encodable,
     opened,
@@ -622,14 +623,18 @@ class Table(ModelTable):
     """Seconds that one attempt may take."""
     retries: int = 5
     """Further attempts at a question."""
-    temperature: float | None = 0.0
+    temperature: float | None = Field(default=0.0, ge=0)
     """Sent as it is."""
-    seed: int | None = None
+    seed: NonNegativeInt | None = None
     """Sent where it is given."""
     extra: Mapping[str, Any] = {}
     """Further fields of the request, such as `top_p`."""
     length_field: str = "max_tokens"
     """How the endpoint calls the most tokens of an answer."""
+
+    def decoded(self, name: str, around: Surroundings) -> Model:
+        """Temperature and seed are sent, so that the table's length is all there is to add."""
+        return self.decoding(self.model(name, around), temperature=0.0)
 
     def model(self, name: str, around: Surroundings) -> OpenAIModel:
         return OpenAIModel(

@@ -20,9 +20,9 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from seatrial.evals.models import Generation, Message, Model, Question
+from seatrial.evals.models import Generation, Message, Model, Question, SamplingModel
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
 from seatrial.evals.verdict import NotEvaluated
@@ -82,6 +82,27 @@ class RetrievalModel:
         """
         extras.require(extras.RETRIEVAL)
         return self.inner.generate([self._with_examples(each) for each in questions], max_tokens, log)
+
+    def sample(
+        self,
+        questions: Sequence[Question],
+        max_tokens: int,
+        log: Path,
+        temperature: float,
+        samples: int,
+        seed: int,
+    ) -> list[list[Generation]]:
+        """``samples`` answers of ``inner`` to each question.
+
+        Raises:
+            MissingExtra: bm25s is not here.
+            NotEvaluated: ``inner`` draws no answers.
+        """
+        extras.require(extras.RETRIEVAL)
+        if not hasattr(self.inner, "sample"):
+            raise NotEvaluated(f"the runtime of {self.inner.name!r} gives no samples")
+        asked = [self._with_examples(each) for each in questions]
+        return cast(SamplingModel, self.inner).sample(asked, max_tokens, log, temperature, samples, seed)
 
     def nearest(self, text: str) -> list[tuple[str, str]]:
         """The rows that are put before the question ``text``, the nearest first."""

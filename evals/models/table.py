@@ -16,9 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from seatrial.evals.models import Model
+from seatrial.evals.models.decoded import DecodedModel
 from seatrial.training.configuration import Config, Misplaced
 
 if TYPE_CHECKING:
@@ -45,8 +46,24 @@ class ModelTable(Config):
     """Which file below `evals/models` reads the table."""
     system: str | None = None
     """Its system prompt; by default the task's, of `prompted_base` the task's good prompt."""
+    max_tokens: PositiveInt | None = None
+    """The most tokens of an answer; by default the task's."""
+    temperature: float | None = Field(default=0.0, ge=0)
+    """At 0 answers are greedy; above, each is drawn from softmax(logits / temperature)."""
+    seed: NonNegativeInt | None = None
+    """Of what is drawn; 0 by default."""
     why: str = ""
     """What it is compared for, for the report."""
+
+    def decoded(self, name: str, around: Surroundings) -> Model:
+        """The model by its name, decoding as its table says; raises NotEvaluated as :meth:`model`."""
+        return self.decoding(self.model(name, around), self.temperature or 0.0)
+
+    def decoding(self, model: Model, temperature: float) -> Model:
+        """``model`` with the table's length, seed and ``temperature``, or as it is if the table says none."""
+        if self.max_tokens is None and not temperature:
+            return model
+        return DecodedModel(model, self.max_tokens, temperature, self.seed or 0)
 
     @abstractmethod
     def model(self, name: str, around: Surroundings) -> Model:

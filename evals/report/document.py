@@ -44,7 +44,7 @@ def results_document(results: Results, run: Invocation) -> dict[str, Any]:
     assert decision is not None
     verdicts = results.in_order()
     answered = {
-        (sums["model"], sums["case_set"]): sums
+        (sums["model"], sums["case_set"], sums["drawn"]): sums
         for verdict in verdicts
         for artifact in verdict["artifacts"]
         for sums in artifact.pop("answered", ())

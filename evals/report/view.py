@@ -112,9 +112,9 @@ def at_a_glance(results: Json) -> dict[str, Any]:
 
 def other_backend(results: Json) -> str:
     """What is said where another backend trained than the recipe asks for; "" where none did."""
-    recipe = results["recipe"]
-    trained = next((each["facts"] for each in results["artifacts"] if each["step"] == "adapter"), {})
-    backend = trained.get("backend")  # a given adapter does not say
+    recipe = results.get("recipe")
+    facts = [each["facts"] for each in results.get("artifacts") or () if each["step"] == "adapter"]
+    backend = facts[0].get("backend") if facts else None  # a given adapter does not say
     if recipe is None or backend in (None, recipe["backend"]):
         return ""
     asked = recipe["backend"]

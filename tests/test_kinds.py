@@ -102,7 +102,7 @@ def test_another_bound_or_rule_takes_the_place_of_the_kind_s(write):
         (f'{HEAD}[models.big]\nkind = "gguf"\nfiel = "x"\n', 8, "did you mean 'file'?"),
         (f'{HEAD}[models.shipped]\nkind = "gguf"\nfile = "x"\n', 6, "cannot be called 'shipped'"),
         (f'{HEAD}[models.big]\nkind = "gguf"\n', 6, "name a 'file', or a 'grammar'"),
-        (f'{HEAD}[models.big]\nkind = "openai"\n', 6, "keys: kind, system, why, "),
+        (f'{HEAD}[models.big]\nkind = "openai"\n', 6, "keys: kind, system, max_tokens, "),
         (
             f'{HEAD}[[criteria]]\nid = "X"\ntitle = "x"\nwhy = "x"\nmetric = "acuracy"\nat_least = 1.0\n',
             10,

@@ -29,7 +29,7 @@ from seatrial.evals import provenance
 from seatrial.evals.built import Built
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.models import EOS, ERROR, LENGTH, UNKNOWN, Question
+from seatrial.evals.models import EOS, ERROR, LENGTH, UNKNOWN, Question, endpoint_http
 from seatrial.evals.models import openai as endpoint
 from seatrial.evals.models.openai import OpenAIModel
 from seatrial.evals.task import load_task
@@ -164,7 +164,7 @@ def environment(monkeypatch):
     """No key, no address of the user's own, and pauses that a test can wait for."""
     for name in ("OPENAI_API_KEY", "SEATRIAL_SHIPPED_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint_http, "FIRST_WAIT", 0.01)
 
 
 @pytest.fixture
@@ -399,21 +399,21 @@ def test_a_pause_that_is_too_long_is_a_refusal(server, ask, pause):
     ],
 )
 def test_a_pause_is_read_as_seconds(text, least, most):
-    assert least <= endpoint._asked_pause({"Retry-After": text}) <= most
+    assert least <= endpoint_http.asked_pause({"Retry-After": text}) <= most
 
 
 def test_a_pause_may_be_a_date():
     date = email.utils.formatdate(time.time() + 60, usegmt=True)
-    assert 58 <= endpoint._asked_pause({"Retry-After": date}) <= 60
+    assert 58 <= endpoint_http.asked_pause({"Retry-After": date}) <= 60
 
 
 def test_pauses_double_up_to_a_bound_and_are_not_all_the_same(monkeypatch):
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.5)
+    monkeypatch.setattr(endpoint_http, "FIRST_WAIT", 0.5)
     for attempt, longest in enumerate([0.5, 1, 2, 4, 8, 16, 30, 30]):
-        pauses = {endpoint._pause(attempt, 0) for _ in range(50)}
+        pauses = {endpoint_http.pause_before(attempt, 0) for _ in range(50)}
         assert len(pauses) > 10
         assert all(longest / 2 <= pause <= longest for pause in pauses)
-    assert all(7 <= endpoint._pause(0, 7) <= 7.5 for _ in range(50))
+    assert all(7 <= endpoint_http.pause_before(0, 7) <= 7.5 for _ in range(50))
 
 
 # --- what ends the whole -------------------------------------------------------------------------------

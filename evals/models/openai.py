@@ -1,8 +1,9 @@
 """A model behind an OpenAI-compatible endpoint: a hosted one, vLLM, llama.cpp's server, Ollama, a gateway.
 
-The official client speaks to it (extra ``endpoints``). What is sent, when it is tried again, and what an
-answer is, are decided here: some questions at a time, each attempt within a time and a size, again after what
-may pass (429, 5xx, 408, 409, broken connections, silence), and at once an error after what will not.
+The official client speaks to it (extra ``endpoints``). What is sent is decided here; when it is tried again
+in ``endpoint_batch.py``, and what an answer is in ``endpoint_answer.py``: some questions at a time, each
+attempt within a time and a size, again after what may pass (429, 5xx, 408, 409, broken connections, silence),
+and at once an error after what will not.
 
 An endpoint may answer otherwise tomorrow under the same name. What it says of its model beforehand (in its
 list of models) is part of the identity that answers are kept by; ``system_fingerprint`` comes with an answer
@@ -14,31 +15,20 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
-import ipaddress
 import json
-import logging
 import math
 import os
-import random
 import re
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field, NonNegativeInt
 
 from seatrial.evals.models import (
-    EOS,
-    ERROR,
-    LENGTH,
-    UNKNOWN,
     Generation,
     Model,
     Question,
@@ -46,31 +36,21 @@ from seatrial.evals.models import (
     opened,
     seed_of,
 )
+from seatrial.evals.models.endpoint_batch import Batch
+from seatrial.evals.models.endpoint_http import address_of, bound
+from seatrial.evals.models.endpoint_key import Key
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
-from seatrial.evals.verdict import NotEvaluated, shorten
-from seatrial.evals.visible import spelled_out
+from seatrial.evals.verdict import NotEvaluated
 from seatrial.training import extras
 from seatrial.training.errors import SeatrialError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second attempt; it doubles up to the longest
-MOST_PATIENCE = 120.0  # seconds; an endpoint that asks for a longer pause has refused
 CONNECT = 10.0  # seconds for a connection, and for what the endpoint says of its model
-LONGEST_BODY = 4_000_000  # bytes of one answer
-FAILED_IN_A_ROW = 10  # questions without an answer after which the endpoint is taken for down
-PASSING = (408, 409, 429)  # and 5xx: the same request may be answered later
-SECRET = 16  # characters from which a key is one; shorter ones ("EMPTY") are words that answers may hold
-STOPS = {"stop": EOS, "length": LENGTH}
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 OURS = {"model", "messages", "temperature", "seed", "tools", "stream", "n", *LENGTH_FIELDS}
-LOGGERS = (
-    "openai._base_client",
-    "httpx",
-    *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy")),
-)
 # What is kept of what an endpoint says of a model; other fields (created, permission) change by the minute.
 TOLD = ("owned_by", "root", "parent", "max_model_len", "meta")
 
@@ -118,7 +98,7 @@ class OpenAIModel:
     ) -> None:
         self.name, self.model, self.system = name, model, system
         self.url_variable = f"SEATRIAL_{re.sub('[^A-Z0-9]', '_', name.upper())}_URL"
-        self.address, self._local = _address(base_url, self.url_variable)
+        self.address, self._local = address_of(base_url, self.url_variable)
         self.key_variable = key_variable
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.length_field = length_field
@@ -191,10 +171,10 @@ class OpenAIModel:
         return [list(answers) for answers in zip(*rounds, strict=True)]
 
     async def _generate(
-        self, questions: Sequence[Question], max_tokens: int, key: _Key, file: IO[str]
+        self, questions: Sequence[Question], max_tokens: int, key: Key, file: IO[str]
     ) -> list[Generation]:
         async with self._client(key) as client:
-            batch = _Batch(self, client, key, max_tokens, file)
+            batch = Batch(self, client, key, max_tokens, file)
             answers: list[Generation] = [await batch.answer(questions[0])]
             answers += [answers[0]] * (len(questions) - 1)
             waiting = iter(range(1, len(questions)))
@@ -228,7 +208,7 @@ class OpenAIModel:
             "extra_body": self.decoding["extra"] or None,
         }
 
-    def _client(self, key: _Key) -> AsyncOpenAI:
+    def _client(self, key: Key) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
         # A proxy that the environment names is not for a server on this machine. A redirection is not
@@ -236,7 +216,7 @@ class OpenAIModel:
         http = httpx.AsyncClient(
             trust_env=not self._local,
             follow_redirects=False,
-            event_hooks={"request": [key.sign], "response": [_bound]},
+            event_hooks={"request": [key.sign], "response": [bound]},
         )
         return AsyncOpenAI(
             api_key="put on by the hook",
@@ -246,7 +226,7 @@ class OpenAIModel:
             max_retries=0,
         )
 
-    def _key(self) -> _Key:
+    def _key(self) -> Key:
         key = os.environ.get(self.key_variable, "").strip()
         if not key and not self._local:
             raise NotEvaluated(
@@ -256,7 +236,7 @@ class OpenAIModel:
             raise SeatrialError(
                 "the key has characters that no header can carry", where=f"${self.key_variable}"
             )
-        return _Key(key)
+        return Key(key)
 
     def _told(self) -> Mapping[str, Any]:
         """What the endpoint says of the model, {} where it cannot be asked or says nothing."""
@@ -268,7 +248,7 @@ class OpenAIModel:
         except (NotEvaluated, SeatrialError):  # asking the first question says it
             return {}
 
-    async def _ask_told(self, key: _Key) -> Mapping[str, Any]:
+    async def _ask_told(self, key: Key) -> Mapping[str, Any]:
         from openai import OpenAIError
 
         with suppress(OpenAIError, TimeoutError, ValueError, LookupError, TypeError, RecursionError):
@@ -299,313 +279,6 @@ class OpenAIModel:
         ]
         if told := [text for is_wrong, text in wrong if is_wrong]:
             raise SeatrialError(told[0], where=f"the endpoint {self.address}")
-
-
-@dataclass(eq=False)
-class _Failed(Exception):
-    """An attempt without an answer: why, whether another may have one, and what pause the endpoint asks for.
-
-    ``heard``: something answered at that address.
-    """
-
-    why: str
-    passing: bool
-    pause: float = 0.0
-    heard: bool = True
-
-
-@dataclass
-class _Batch:
-    """The questions of one call of ``generate``."""
-
-    model: OpenAIModel
-    client: AsyncOpenAI
-    key: _Key
-    max_tokens: int
-    file: IO[str]
-    heard: bool = False
-    failed_in_a_row: int = 0
-    answered_by: set[str] = field(default_factory=set)
-
-    async def answer(self, question: Question) -> Generation:
-        """The answer to one question, after as many attempts as it takes and may have."""
-        attempts = self.model.retries + 1
-        for attempt in range(attempts):
-            try:
-                answer = await self._attempt(question)
-                self.heard, self.failed_in_a_row = True, 0
-                return answer
-            except _Failed as failed:
-                failure = failed
-            self.heard = self.heard or failure.heard
-            self._log(question, f"attempt {attempt + 1} of {attempts}: {failure.why}")
-            if not failure.passing or failure.pause > MOST_PATIENCE:
-                break
-            if attempt + 1 < attempts:
-                await asyncio.sleep(_pause(attempt, failure.pause))
-        return self._without_answer(failure)
-
-    def _without_answer(self, failure: _Failed) -> Generation:
-        if not self.heard:
-            raise NotEvaluated(
-                f"the endpoint {self.model.address} cannot be reached ({failure.why}); "
-                f"the environment variable {self.model.url_variable} names another address"
-            )
-        self.failed_in_a_row += 1
-        if self.failed_in_a_row >= FAILED_IN_A_ROW:
-            raise NotEvaluated(
-                f"the endpoint {self.model.address} gave no answer to {self.failed_in_a_row} questions "
-                f"in a row, to the last: {failure.why}"
-            )
-        return Generation(text="", stop_reason=ERROR, error=failure.why)
-
-    async def _attempt(self, question: Question) -> Generation:
-        from openai import APIConnectionError, APIStatusError
-
-        request = self.model.request(question, self.max_tokens)
-        started = time.monotonic()
-        problem: Exception
-        try:
-            async with asyncio.timeout(self.model.timeout):
-                raw = await self.client.chat.completions.with_raw_response.create(**request)
-        except TimeoutError:
-            problem = _Failed(self._too_long, passing=True)
-        except APIStatusError as error:
-            problem = self._refused(error.response)
-        except APIConnectionError as error:
-            problem = self._broken(error.__cause__ or error)
-        else:
-            return self._read(raw.http_response.content, time.monotonic() - started)
-        raise problem  # here, not above: the client's error, with what the server said, is no context of it
-
-    def _read(self, body: bytes, seconds: float) -> Generation:
-        try:
-            answer = json.loads(body.decode("utf-8"))
-            generation = _generation(answer)
-        except _Failed as failed:
-            why = self._said(failed.why)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            start = self._said(body[:4000].decode("utf-8", "replace"), 120)
-            why = f"no chat completion ({self._said(f'{type(error).__name__}: {error}', 120)}) but: {start}"
-        else:
-            who = (f"{key} {self._said(str(answer.get(key)), 80)}" for key in ("model", "system_fingerprint"))
-            self.answered_by.add(", ".join(who))
-            text = self.key.hidden(generation.text) if self.key.is_secret else generation.text
-            return replace(generation, text=text, seconds=round(seconds, 4))
-        raise _Failed(why, passing=False)
-
-    def _refused(self, response: httpx.Response) -> Exception:
-        """What a status other than 2xx means."""
-        status, said = response.status_code, self._said(_message(response.content))
-        if status in PASSING or status >= 500:
-            pause = _asked_pause(response.headers)
-            longer = f"; it asks for a pause of {pause:g} s" if pause > MOST_PATIENCE else ""
-            return _Failed(f"HTTP {status}: {said}{longer}", passing=True, pause=pause)
-        if 300 <= status < 400:
-            said = f"it sends us to {self._said(response.headers.get('Location', 'nowhere'))}"
-        model = self.model
-        hints = {
-            401: f"is the key in {model.key_variable} the right one?",
-            403: f"may the key in {model.key_variable} use the model {model.model!r}?",
-            404: f"is there a model {model.model!r}? Addresses mostly end in /v1, see {model.url_variable}",
-        }
-        hint = hints.get(status, f"the environment variable {model.url_variable} names another address")
-        return SeatrialError(
-            f"the endpoint refused the request (HTTP {status}): {said}", where=model.address, hint=hint
-        )
-
-    def _broken(self, cause: BaseException) -> _Failed:
-        """What a connection without a whole answer means."""
-        if isinstance(cause, Unreadable):
-            return _Failed(str(cause), passing=False)
-        if isinstance(cause, httpx.TimeoutException) and not isinstance(cause, httpx.ConnectTimeout):
-            return _Failed(self._too_long, passing=True)
-        nobody = isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError))
-        why = self._said(f"{type(cause).__name__}: {cause}".rstrip(": "))
-        return _Failed(why, passing=True, heard=not nobody)
-
-    @property
-    def _too_long(self) -> str:
-        return f"no answer within {self.model.timeout:g} s"
-
-    def _said(self, text: str, most: int = 300) -> str:
-        """Words of the endpoint as they may be shown and kept: without the key, on one line."""
-        return spelled_out(encodable(shorten(self.key.hidden(text), most)))
-
-    def _log(self, question: Question, what: str) -> None:
-        self.file.write(f"{self._said(question.id)}: {what}\n")
-
-
-class _Key:
-    """The key, which no ``repr`` and no traceback shows; it is put on a request when that is sent."""
-
-    def __init__(self, key: str) -> None:
-        self.__key = key
-
-    def __repr__(self) -> str:
-        return "<key>"
-
-    @property
-    def is_secret(self) -> bool:
-        return len(self.__key) >= SECRET
-
-    def hidden(self, text: str) -> str:
-        """``text`` without the key."""
-        return text.replace(self.__key, "<key>") if self.__key else text
-
-    async def sign(self, request: httpx.Request) -> None:
-        """Event hook of httpx."""
-        request.headers.pop("Authorization", None)
-        if self.__key:
-            request.headers["Authorization"] = f"Bearer {self.__key}"
-        request.headers["Accept-Encoding"] = "identity"  # a small answer cannot unpack to a big one
-
-    @contextmanager
-    def out_of_logs(self) -> Iterator[None]:
-        """While this lasts, the client's libraries log no key, though a server sends it back in a header."""
-        loggers = [logging.getLogger(name) for name in LOGGERS]
-        for logger in loggers:
-            logger.addFilter(self._hide)
-        try:
-            yield
-        finally:
-            for logger in loggers:
-                logger.removeFilter(self._hide)
-
-    def _hide(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self.hidden(record.getMessage()), ()
-        if record.exc_info:
-            record.exc_text = self.hidden(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None
-        return True
-
-
-class Unreadable(Exception):
-    """An answer that is not read on."""
-
-
-async def _bound(response: httpx.Response) -> None:
-    """Event hook of httpx: no body is read beyond ``LONGEST_BODY``."""
-    packed = response.headers.get("Content-Encoding", "identity")
-    if packed.lower() != "identity":
-        raise Unreadable(f"the answer is packed ({packed[:20]!r}), which was not asked for")
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
-
-
-class _Bounded(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        total = 0
-        async for chunk in self._stream:
-            total += len(chunk)
-            if total > LONGEST_BODY:
-                raise Unreadable(f"the answer has more than {LONGEST_BODY:,} bytes")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-def _address(base_url: str, variable: str) -> tuple[str, bool]:
-    """Where the endpoint is, and whether that is this machine."""
-    given = os.environ.get(variable, "").strip()
-    address, where = (given, f"${variable}") if given else (base_url, "base_url")
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    hint = "allowed: such as https://api.example.com/v1 or http://127.0.0.1:8000/v1"
-    if not host or parts.scheme not in ("http", "https") or port == 0 or not address.isprintable():
-        # Not shown where a key may be in it.
-        shown = repr(address[:200]) if not re.search("[@?#]", address) else "it"
-        raise SeatrialError(f"{shown} is no address of an endpoint", where=where, hint=hint)
-    if parts.username is not None or parts.query or parts.fragment:
-        # Not shown: addresses are kept and told, and keys are written into all three.
-        raise SeatrialError(
-            f"the address of {host} has a user, a query or a fragment",
-            where=where,
-            hint=f"{hint}; a key belongs into its own environment variable",
-        )
-    return address.rstrip("/"), host == "localhost" or _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _pause(attempt: int, asked: float) -> float:
-    """Seconds before the next attempt: doubled each time, never less than was asked for, and never at the
-    same moment for all that wait."""
-    own = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)
-    return asked + random.uniform(0, FIRST_WAIT) if asked else random.uniform(own / 2, own)
-
-
-def _asked_pause(headers: Mapping[str, str]) -> float:
-    """Seconds that ``Retry-After`` asks for, a number or a date (RFC 9110, 10.2.3); 0 if it does not."""
-    text = headers.get("Retry-After", "")
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError, IndexError):
-            return 0.0
-    return 0.0 if math.isnan(seconds) else max(0.0, seconds)
-
-
-def _message(body: bytes) -> str:
-    """What an error's body says: its message, if it has one, else its beginning."""
-    text = body.decode("utf-8", "replace")
-    with suppress(ValueError, RecursionError):
-        told = json.loads(text)
-        error = told.get("error", told) if isinstance(told, dict) else told
-        found = error.get("message") if isinstance(error, dict) else error
-        if isinstance(found, str):
-            return found
-    return text.strip() or "nothing said"
-
-
-def _generation(answer: Any) -> Generation:
-    """The generation that a chat completion is; whatever goes wrong, it is none."""
-    if answer.get("error"):  # gateways send it with status 200
-        raise _Failed(_message(json.dumps(answer).encode()), passing=False)
-    choice, usage = answer["choices"][0], answer.get("usage")
-    message, reason = choice["message"], choice.get("finish_reason")
-    text = message.get("content")
-    text = (message.get("refusal") or "") if text is None else text
-    if not isinstance(text, str):
-        raise TypeError("'content' must be a string")
-    stop = STOPS.get(reason, UNKNOWN) if isinstance(reason, str) else UNKNOWN
-    if calls := message.get("tool_calls"):
-        text = json.dumps([_call(call["function"]) for call in calls], ensure_ascii=False)
-        stop = EOS if reason == "tool_calls" else stop
-    counts = usage if isinstance(usage, dict) else {}
-    return Generation(
-        text=encodable(text),
-        prompt_tokens=_count(counts.get("prompt_tokens")),
-        completion_tokens=_count(counts.get("completion_tokens")),
-        stop_reason=stop,
-    )
-
-
-def _call(function: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool call; arguments that are no JSON stay the text that they are."""
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        with suppress(ValueError, RecursionError):
-            arguments = json.loads(arguments)
-    return {"name": function["name"], "arguments": arguments}
-
-
-def _count(tokens: Any) -> int:
-    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0 else 0
 
 
 class Table(ModelTable):

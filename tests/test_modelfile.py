@@ -7,16 +7,15 @@ import pytest
 from gguf import GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jinja2 import Environment
 
-from seatrial.evals.fidelity.chat_formats import go_rendered, renders_alike
 from seatrial.evals.fidelity.served import HARMLESS, IGNORED, Judged, judge_modelfile
 from seatrial.evals.modelfiles.parser import DEPRECATED, RefusedModelfile, decode, read_modelfile
 from seatrial.evals.modelfiles.values import KINDS
 from seatrial.evals.models.ollama import OllamaModel
 from seatrial.training import base
+from seatrial.training.chat_formats import CHAT_FORMATS, chat_format, renders_alike
 from seatrial.training.errors import SeatrialError
-from seatrial.training.modelfile import CHAT_FORMATS, chat_format, modelfile, read_metadata
+from seatrial.training.modelfile import modelfile, read_metadata
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import file_digest
 
@@ -30,7 +29,7 @@ LLAMA3 = (
     "{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' "
     "+ message['content'] + '<|eot_id|>' }}{% endfor %}"
 )
-GEMMA = "{% for message in messages %}{{ '<start_of_turn>' + message['role'] }}{% endfor %}"
+UNKNOWN = "{% for message in messages %}{{ '<turn>' + message['role'] }}{% endfor %}"
 TEMPLATES = {"chatml": CHATML, "llama-3": LLAMA3}
 STOPS = {"chatml": ["<|im_end|>"], "llama-3": ["<|eot_id|>"]}
 
@@ -84,10 +83,10 @@ def test_a_known_chat_format_gets_its_template_and_stop_strings(gguf_with, name)
         "PARAMETER num_predict 128",
         "PARAMETER num_ctx 4096",
     ]
-    assert f'TEMPLATE """{chat_format(TEMPLATES[name]).template}"""' in text
+    assert f'TEMPLATE """{chat_format(TEMPLATES[name]).go}"""' in text
 
 
-@pytest.mark.parametrize("template", [GEMMA, "", None], ids=["gemma", "empty", "none"])
+@pytest.mark.parametrize("template", [UNKNOWN, "", None], ids=["unknown", "empty", "none"])
 def test_an_unknown_chat_format_is_told_and_nothing_is_guessed(gguf_with, template):
     text, facts = modelfile(gguf_with(template), SYSTEM, DECODING)
     assert facts == {"chat_format": None}
@@ -98,28 +97,6 @@ def test_an_unknown_chat_format_is_told_and_nothing_is_guessed(gguf_with, templa
 
 def test_without_a_system_prompt_none_is_written(gguf_with):
     assert "SYSTEM" not in modelfile(gguf_with(CHATML), "", DECODING)[0]
-
-
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_the_go_template_renders_what_the_model_s_own_template_renders(name):
-    messages = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": "lamp on"},
-        {"role": "assistant", "content": "done\nanything else?"},
-        {"role": "user", "content": "off"},
-    ]
-    expected = (
-        Environment().from_string(TEMPLATES[name]).render(messages=messages, add_generation_prompt=True)
-    )
-    if name == "llama-3":
-        expected += "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    assert go_rendered(chat_format(TEMPLATES[name]).template, messages) == expected
-
-
-@pytest.mark.parametrize("known", CHAT_FORMATS, ids=lambda known: known.name)
-def test_every_format_is_recognised_by_its_own_marker_alone(known):
-    assert chat_format(f"text {known.marker} text") is known
-    assert chat_format("text") is None
 
 
 # --- read back -----------------------------------------------------------------------------------------
@@ -134,7 +111,7 @@ def chatml_gguf(tmp_path_factory):
 def test_what_is_written_reads_back_as_ollama_is_given_it(gguf_with, name):
     text, _ = modelfile(gguf_with(TEMPLATES[name]), SYSTEM, DECODING)
     assert read_modelfile(text).request() == {
-        "template": chat_format(TEMPLATES[name]).template,
+        "template": chat_format(TEMPLATES[name]).go,
         "system": SYSTEM,
         "parameters": {
             "stop": STOPS[name],
@@ -147,7 +124,7 @@ def test_what_is_written_reads_back_as_ollama_is_given_it(gguf_with, name):
 
 
 def test_what_is_not_written_is_not_given_to_ollama(gguf_with):
-    found = read_modelfile(modelfile(gguf_with(GEMMA), "", DECODING)[0])
+    found = read_modelfile(modelfile(gguf_with(UNKNOWN), "", DECODING)[0])
     assert (found.template, found.system) == ("", "")
     assert "stop" not in found.parameters
 
@@ -481,7 +458,7 @@ def test_what_changes_nothing_that_was_judged_is_no_finding(good, wrong, name):
 
 def test_line_ends_of_windows_are_no_finding_where_they_end_instructions(chatml_gguf, wrong):
     text = modelfile(chatml_gguf, "Be brief.", DECODING)[0]
-    head, template, rest = text.partition(f'TEMPLATE """{chat_format(CHATML).template}"""')
+    head, template, rest = text.partition(f'TEMPLATE """{chat_format(CHATML).go}"""')
     assert wrong(head.replace("\n", "\r\n") + template + rest.replace("\n", "\r\n")) == []
 
 
@@ -550,10 +527,10 @@ def test_an_architecture_that_ollama_renders_by_itself_is_left_to_a_server(good,
 
 
 def test_a_format_that_is_not_known_is_left_to_a_server_and_all_else_is_judged(good, wrong):
-    assert wrong(good, template=GEMMA) == [
+    assert wrong(good, template=UNKNOWN) == [
         "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
     ]
-    assert wrong(good.replace("temperature 0", "temperature 1"), template=GEMMA) == [
+    assert wrong(good.replace("temperature 0", "temperature 1"), template=UNKNOWN) == [
         ("PARAMETER temperature", "runtime")
     ]
-    assert wrong(good.replace("TEMPLATE", "LICENSE"), template=GEMMA) == [("TEMPLATE", "template")]
+    assert wrong(good.replace("TEMPLATE", "LICENSE"), template=UNKNOWN) == [("TEMPLATE", "template")]

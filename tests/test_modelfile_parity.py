@@ -25,7 +25,7 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
     "{% endfor %}{{ '<|im_start|>assistant\n' }}"
 )
-GEMMA = "{{ '<start_of_turn>' + messages }}"
+UNKNOWN = "{{ '<turn>' + messages }}"
 TOKENS = {"<|im_start|>": 3, "<|im_end|>": 3, "<|endoftext|>": 3, "}": 1}
 
 
@@ -115,7 +115,7 @@ def test_the_modelfile_of_a_training_in_this_run_needs_no_such_words(verdict):
 
 
 def test_where_none_can_be_written_it_is_asked_for(verdict):
-    found = verdict(given=False, template=GEMMA)
+    found = verdict(given=False, template=UNKNOWN)
     assert found.status == NOT_EVALUATED
     assert "give the one that is served with --modelfile=FILE" in found.reason
 
@@ -135,7 +135,7 @@ def test_what_else_is_wrong_is_told_without_a_server(verdict):
     assert (found.status, [miss.case for miss in found.misses]) == (FAIL, ["Modelfile: PARAMETER num_ctx"])
 
 
-@pytest.mark.parametrize("template", [CHATML, GEMMA])
+@pytest.mark.parametrize("template", [CHATML, UNKNOWN])
 def test_a_server_renders_what_only_it_can_judge(verdict, template):
     from seatrial.evals.fidelity.metadata import Finding
 

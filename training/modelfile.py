@@ -1,56 +1,19 @@
 """The Ollama Modelfile of a GGUF file: template, stop strings, system prompt and decoding settings.
 
 Ollama renders prompts with a Go template of its own and guesses one by edit distance when none is given,
-so the template is always written out. A chat format is one entry of ``CHAT_FORMATS``.
+so the template is always written out, where the chat format is known (``chat_formats.py``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seatrial.training.chat_formats import chat_format
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf
-
-
-@dataclass(frozen=True)
-class ChatFormat:
-    """A chat format: how to recognise its Jinja template, its Go template, and its stop strings."""
-
-    name: str
-    marker: str
-    template: str
-    stop: tuple[str, ...]
-
-
-CHAT_FORMATS = (
-    ChatFormat(
-        name="chatml",
-        marker="<|im_start|>",
-        template=(
-            "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
-            "<|im_start|>assistant\n"
-        ),
-        stop=("<|im_end|>",),
-    ),
-    ChatFormat(
-        name="llama-3",
-        marker="<|start_header_id|>",
-        template=(
-            "{{ range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n"
-            "{{ .Content }}<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>\n\n"
-        ),
-        stop=("<|eot_id|>",),
-    ),
-)
-
-
-def chat_format(jinja_template: str) -> ChatFormat | None:
-    """The known format that a model's Jinja chat template follows, or None."""
-    return next((known for known in CHAT_FORMATS if known.marker in jinja_template), None)
 
 
 def modelfile(gguf: Path, system: str, decoding: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -58,10 +21,10 @@ def modelfile(gguf: Path, system: str, decoding: Mapping[str, Any]) -> tuple[str
     if '"""' in system:
         raise SeatrialError('the system prompt holds """, which no Modelfile can', where="[prompts] system")
     jinja = read_metadata(gguf).get("tokenizer.chat_template", "")
-    known = chat_format(jinja)
+    known = chat_format(jinja, system)
     lines = [f"FROM ./{gguf.name}"]
     if known:
-        lines.append(f'TEMPLATE """{known.template}"""')
+        lines.append(f'TEMPLATE """{known.go}"""')
         lines += [f'PARAMETER stop "{stop}"' for stop in known.stop]
     else:
         lines.append("# The model's chat format is not known here: add its TEMPLATE and stop strings.")

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.fidelity.chat_formats import renders_alike
 from seatrial.evals.fidelity.metadata import Finding
 from seatrial.evals.fidelity.stages import RUNTIME, TEMPLATE
 from seatrial.evals.modelfiles.parser import Modelfile, RefusedModelfile, printed, read_modelfile
 from seatrial.evals.modelfiles.source import serves
 from seatrial.evals.verdict import shorten
-from seatrial.training.modelfile import ChatFormat, chat_format
+from seatrial.training.chat_formats import ChatFormat, chat_format, renders_alike
 
 # What Ollama 0.24 does where a Modelfile says nothing (DefaultOptions, api/types.go).
 DEFAULTS: Mapping[str, Any] = {
@@ -60,7 +59,7 @@ IGNORED: Mapping[str, tuple[str, ...] | None] = {
 # Architectures for which Ollama 0.24 renders prompts by code of its own, whatever TEMPLATE says
 # (createModel, server/create.go).
 RENDERED_BY_OLLAMA = ("gemma4", "laguna", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni")
-TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>")
+TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>|<[a-z]+_of_turn>|\[/?[A-Z_]+\]")
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         written = read_modelfile(text)
     except RefusedModelfile as error:
         return Judgement([refused(str(error))])
-    known = chat_format(judged.template)
+    known = chat_format(judged.template, judged.system)
     about_template, unsure = _template(written.template, known, judged)
     if judged.architecture in RENDERED_BY_OLLAMA:
         unsure = f"Ollama renders prompts of {judged.architecture} by code of its own, so it must be asked"
@@ -153,7 +152,7 @@ def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[l
         return [Finding("Modelfile: TEMPLATE", TEMPLATE, "the model's chat format", guessed, False)], ""
     if known is None:
         return [], "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
-    if _words(written) == _words(known.template):
+    if _words(written) == _words(known.go):
         alike = renders_alike(judged.template, known, judged.system)
         why = (
             f"the model's own template makes other prompts than {known.name} does, so Ollama must render them"
@@ -161,7 +160,7 @@ def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[l
         return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], "" if alike else why
     findings = [
         Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
-        for token in dict.fromkeys(TURN_TOKEN.findall(known.template))
+        for token in dict.fromkeys(TURN_TOKEN.findall(known.go))
     ]
     return findings, f"the TEMPLATE is another than the one known for {known.name}, so Ollama must render it"
 

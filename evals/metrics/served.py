@@ -15,9 +15,10 @@ from seatrial.evals.metrics.base import Metric, Score, counted, register
 from seatrial.evals.metrics.scores import score_of
 from seatrial.evals.modelfiles.parser import read_text
 from seatrial.evals.verdict import NotEvaluated
+from seatrial.training.chat_formats import chat_format
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf
-from seatrial.training.modelfile import chat_format, read_metadata
+from seatrial.training.modelfile import read_metadata
 
 CONTROL = 3  # of tokenizer.ggml.token_type: a token that no text holds
 WRITTEN_HERE = "no Modelfile was given: the one that was judged was written here; serve the file with it"

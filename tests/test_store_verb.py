@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from filelock import FileLock
 
-from seatrial.training import inventory
-from seatrial.training.store import MANIFEST, SESSIONS, Step, Store
+from seatrial.training import inventory, on_record
+from seatrial.training.store import MANIFEST, SESSIONS, Artifact, Step, Store
 from seatrial.verbs.store import command
 from seatrial.wording import age_of, seconds_of, size_of
 
@@ -191,6 +191,79 @@ def test_a_step_can_be_named(root):
     gguf, adapter = build(root), build(root, "adapter")
     store(root, "prune", "--step", "gguf", "--yes")
     assert (gguf.exists(), adapter.exists()) == (False, True)
+
+
+def report_on(root, folder, *paths):
+    """A report of a run with this store that names the artifacts at ``paths``."""
+    folder.mkdir()
+    named = [{"key": path.name} for path in paths]
+    (folder / "results.json").write_text(json.dumps({"artifacts": named}))
+    on_record.note(root, folder / "results.json")
+    return folder / "results.json"
+
+
+def test_what_a_report_on_record_rests_on_stays_with_all_that_it_was_built_from(root, tmp_path):
+    base = build(root, "base", days=40)
+    digest = Artifact(base, json.loads((base / MANIFEST).read_text())).digest
+    step = Step("merged", 1, {}, {"base": digest}, lambda out, progress: (out / "m").write_text("m") and {})
+    merged = Store(root).build(step).path
+    alone = build(root, "gguf", 1, days=40)
+    os.utime(merged / MANIFEST, (1, 1))
+    report = report_on(root, tmp_path / "run", merged)
+    told = store(root, "prune", "--older-than", "30d", "--yes")
+    assert told.count(f"{report} rests on it; delete that report to let it go") == 2
+    assert base.exists() and merged.exists() and not alone.exists()
+    report.unlink()
+    store(root, "prune", "--older-than", "30d", "--yes")
+    assert not base.exists() and not merged.exists()
+
+
+def test_unreported_takes_all_that_no_report_rests_on(root, tmp_path):
+    named, other = build(root), build(root, number=1)
+    report_on(root, tmp_path / "run", named)
+    store(root, "prune", "--unreported", "--yes")
+    assert named.exists() and not other.exists()
+
+
+def test_a_run_leaves_its_report_with_the_store(gate):
+    run = gate()
+    told = store(gate.store, "prune", "--unreported", "--yes")
+    assert "prune" not in run.output and run.folder is not None
+    found = inventory.entries(gate.store)
+    held = on_record.rests_on(gate.store, found)
+    assert {entry.key for entry in found} >= {each["key"] for each in run.results["artifacts"]} != set()
+    assert held.keys() >= {each["key"] for each in run.results["artifacts"]}
+    assert "would remove" not in told
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"artifacts": 1}', '{"artifacts": [{"no": 1}]}'])
+def test_a_report_that_cannot_be_read_holds_nothing_and_is_no_error(root, tmp_path, broken):
+    path = build(root)
+    report_on(root, tmp_path / "run", path).write_text(broken)
+    store(root, "prune", "--unreported", "--yes")
+    assert not path.exists()
+
+
+def test_to_size_takes_the_longest_unused_until_it_fits(root):
+    paths = [build(root, number=n, size=100_000, days=n) for n in range(4)]
+    store(root, "prune", "--to-size", "250kB", "--yes")
+    assert [path.exists() for path in paths] == [True, True, False, False]
+    store(root, "prune", "--to-size", "1GB", "--yes")
+    assert paths[1].exists()
+
+
+def test_to_size_goes_past_what_must_stay(root, tmp_path):
+    paths = [build(root, number=n, size=100_000, days=n) for n in range(4)]
+    report_on(root, tmp_path / "run", paths[3])
+    told = store(root, "prune", "--to-size", "250kB", "--yes")
+    assert "rests on it" in told
+    assert [path.exists() for path in paths] == [True, False, False, True]
+
+
+def test_what_is_no_size_is_told(root):
+    assert "is no size: a number with a unit, such as 20GB" in store(
+        root, "prune", "--to-size", "big", status=2
+    )
 
 
 @pytest.mark.parametrize("text", ["30", "30 parsecs", "-1d", ""])

@@ -91,11 +91,16 @@ def chosen(
     steps: Sequence[str] = (),
     older_than: float | None = None,
     keep_latest: int | None = None,
+    to_size: int | None = None,
+    unneeded: bool = False,
 ) -> list[Entry]:
     """The artifacts that a prune is about: of ``steps`` (all if empty), not used for ``older_than`` seconds,
-    and not among the ``keep_latest`` last used of their step. Damaged ones always; of the whole ones none
-    where nothing is said."""
-    if older_than is None and keep_latest is None and not steps:
+    and not among the ``keep_latest`` last used of their step; of those, the longest unused until the store
+    holds ``to_size`` bytes. Damaged ones always; of the whole ones none where nothing is said.
+
+    ``unneeded``: nothing more is said, and all of them are meant that may go.
+    """
+    if older_than is None and keep_latest is None and to_size is None and not steps and not unneeded:
         return [entry for entry in found if entry.damage]
     place: Counter[str] = Counter()
     wanted = []
@@ -107,7 +112,20 @@ def chosen(
         spare = keep_latest is None or place[entry.step] > keep_latest
         if entry.damage or (old and spare):
             wanted.append(entry)
+    if to_size is not None:
+        wanted = _down_to(to_size, found, wanted)
     return sorted(wanted, key=lambda entry: (entry.step, -entry.used))
+
+
+def _down_to(size: int, found: Sequence[Entry], wanted: Sequence[Entry]) -> list[Entry]:
+    """The longest unused of ``wanted``, as many as it takes until the whole store holds ``size`` bytes."""
+    left = disk_size(entry.path for entry in found)
+    going = []
+    for entry in sorted(wanted, key=lambda entry: (not entry.damage, entry.used)):
+        if entry.damage or left > size:
+            going.append(entry)
+            left -= 0 if entry.in_use else freed([entry.path])
+    return going
 
 
 def remove(root: Path, entry: Entry) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -200,7 +198,10 @@ def test_a_prompt_is_held_out_with_all_its_pairs(tmp_path):
 
 GOOD = pair("a", "yes", "no")
 BROKEN = {
-    "no rejected": ({key: GOOD[key] for key in ("prompt", "chosen")}, "'rejected' must be a list of messages"),
+    "no rejected": (
+        {key: GOOD[key] for key in ("prompt", "chosen")},
+        "'rejected' must be a list of messages",
+    ),
     "a text": ({**GOOD, "prompt": "a"}, "'prompt' must be a list of messages"),
     "the same": (pair("a", "yes", "yes"), "'chosen' and 'rejected' are the same"),
     "no question": ({**GOOD, "prompt": GOOD["chosen"]}, "the last message of 'prompt' must be the user's"),

@@ -7,7 +7,6 @@ say what to change; whether the file that ships prefers the right answers is for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from seatrial.evals.cases import Case
 from seatrial.evals.criterion import Criterion
@@ -58,7 +57,7 @@ def _judged(case: Case, chosen: float, rejected: float) -> Score:
 def _held_out(evidence: Evidence) -> list[Pair]:
     adapter = evidence.built.adapter
     if adapter is None or adapter.manifest["step"] != "preference":
-        raise NotEvaluated("the model was not trained on pairs here: [preference] in its recipe would do it")
+        raise NotEvaluated("the model was not trained on pairs here: its recipe has no [preference]")
     return list(evidence.use(adapter).facts["held_out"])
 
 
@@ -119,7 +118,7 @@ preference_accuracy = register(
 )
 
 
-def _of_stage(name: str, about: str, unit: str, measure: Measure, estimator: Estimator) -> Any:
+def _of_stage(name: str, about: str, unit: str, measure: Measure, estimator: Estimator) -> Metric:
     return register(Metric(name, about, unit, "higher", measure, estimator, needs_cases=False, of="file"))
 
 
@@ -129,8 +128,8 @@ preference_margin, preference_won, preference_likelihood = (
         OF_STAGE,
         (
             (
-                "How much further apart the log-likelihoods of held-out chosen and rejected answers are after "
-                "the stage on pairs than before, per pair; DPO's margin divided by its beta",
+                "How much further apart the stage on pairs moved the log-likelihoods of held-out chosen and "
+                "rejected answers, per pair; DPO's margin divided by its beta",
                 "nats",
                 _margins,
                 average(),
@@ -142,7 +141,7 @@ preference_margin, preference_won, preference_likelihood = (
                 share,
             ),
             (
-                "By how much the stage on pairs raised the log-likelihood of held-out chosen answers, per "
+                "How much likelier the stage on pairs made held-out chosen answers, in log-likelihood per "
                 "token; below 0 they became less likely",
                 "nats",
                 _likelihoods,

@@ -16,6 +16,7 @@ class Built:
 
     ``files`` are GGUF files by quantisation, ``f16`` our own export of ``merged``, ``reference`` our own
     quantisation of it to the type that the shipped file is labelled with: what the file should be.
+    ``sft``: the adapter as fine-tuning left it, where a stage on pairs of answers made ``adapter`` of it.
     ``modelfile`` is the Modelfile that was given, None for one that was written here.
     ``unread``: why the trained model cannot be read on this machine, "" where it can.
     ``chain`` holds every artifact from base weights to GGUF files, in the order they were built.
@@ -24,6 +25,7 @@ class Built:
     shipped: Artifact | None = None
     base: Artifact | None = None
     adapter: Artifact | None = None
+    sft: Artifact | None = None
     merged: Artifact | None = None
     f16: Artifact | None = None
     reference: Artifact | None = None

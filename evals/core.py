@@ -24,7 +24,7 @@ from seatrial.training.recipe import QUANTIZATIONS
 GROUP = "CORE"  # the group of the verdicts on parts that no criterion covers
 NO_FILE = "a program was judged, which has no file and no trained model to compare with"
 BASES = ("base", "prompted_base")
-OF_TRAINED = ("adapter", "merged", "f16")  # models that are there where the trained model is known
+OF_TRAINED = ("sft", "adapter", "merged", "f16")  # models that are there where the trained model is known
 OF_FILES = (*QUANTIZATIONS, "ollama")  # models that are there where a file is judged
 SURE_COMPARISONS = ("superior", "non_inferior")
 

@@ -40,7 +40,7 @@ class Criterion(Config):
     cases: CaseSetNames = ()
     """Case sets: names, `*` (all but the regressions), `!NAME` (not this one), `@first`."""
     model: str = SHIPPED
-    """What is measured: shipped, base, prompted_base, adapter, merged, ollama, f16, q8_0 ..."""
+    """What is measured: shipped, base, prompted_base, sft, adapter, merged, ollama, f16, q8_0 ..."""
     at_least: float | None = None
     """Threshold of a metric of which more is better."""
     at_most: float | None = None
@@ -103,6 +103,11 @@ STEPS = (
     ("q8_0", "quantisation", "q8_0", "f16", False),
     ("q5_k_m", "quantisation", "q5_k_m", "f16", False),
     ("ollama", "runtime", "ollama", "shipped", False),
+)
+# In place of the first, where a stage on pairs follows (evals/preference.py).
+PREFERENCE_STEPS = (
+    ("training", "training", "sft", "base", True),
+    ("preference", "preference", "adapter", "sft", True),
 )
 
 

@@ -16,13 +16,20 @@ from seatrial.evals.fidelity.stages import DATA
 from seatrial.evals.near_duplicates import Index, words_of
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS, Measured, Miss, Verdict
 from seatrial.training.dataset import read_sharegpt
+from seatrial.training.pairs import read_pairs
 
 LEAKAGE = "DATA.leakage"
 DATA_CRITERIA = (LEAKAGE,)
 
 
-def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: bool = True) -> Verdict:
-    """FAIL if a case's question is, exactly or nearly, a question of the training rows in ``train``.
+def leakage(
+    train: Path | None,
+    cases: Mapping[str, Sequence[Case]],
+    required: bool = True,
+    pairs: Path | None = None,
+) -> Verdict:
+    """FAIL if a case's question is, exactly or nearly, a question of the training rows in ``train``, or of
+    the preference ``pairs``.
 
     NOT EVALUATED where nobody says what the model was trained on, and where there is nothing to look for:
     what was not checked did not pass.
@@ -31,7 +38,9 @@ def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: b
         return absent_leakage(
             "what it was trained on is not known: give the rows with --train=FILE", required
         )
-    turns = (message for messages in read_sharegpt(train) for message in messages)
+    conversations = read_sharegpt(train)
+    conversations += [pair["prompt"] for pair in read_pairs(pairs)] if pairs else []
+    turns = (message for messages in conversations for message in messages)
     questions = [turn["content"] for turn in turns if turn["role"] == "user" and words_of(turn["content"])]
     checked = [case for group in cases.values() for case in group if words_of(case.prompt)]
     for what, there in (("case", checked), ("training row", questions)):
@@ -46,6 +55,7 @@ def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: b
             misses.append(
                 Miss(case.id, case.prompt, "an unseen question", twin, reason, case.where, stage=DATA)
             )
+    searched = f"{train.name} and {pairs.name}" if pairs else train.name
     missed = {miss.case for miss in misses}
     share = stats.counted([float(case.id not in missed) for case in checked])
     measured = Measured("training data", share.value, share.low, share.high, share.n, share.method)
@@ -55,7 +65,7 @@ def leakage(train: Path | None, cases: Mapping[str, Sequence[Case]], required: b
         measured=measured,
         misses=misses,
         stages=[DATA] if misses else [],
-        notes=[f"{len(questions)} questions of {train.name} were searched"],
+        notes=[f"{len(questions)} questions of {searched} were searched"],
     )
 
 

@@ -17,7 +17,7 @@ from seatrial.training.configuration import line_of
 from seatrial.training.errors import SeatrialError, at
 from seatrial.training.recipe import QUANTIZATIONS
 
-MODELS = ("shipped", "base", "prompted_base", "adapter", "merged", *QUANTIZATIONS, "ollama")
+MODELS = ("shipped", "base", "prompted_base", "sft", "adapter", "merged", *QUANTIZATIONS, "ollama")
 Mistake = tuple[str, str, str]  # key, problem, hint
 
 

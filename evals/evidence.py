@@ -21,6 +21,7 @@ from seatrial.evals.cases import Case
 from seatrial.evals.costs import tally
 from seatrial.evals.fidelity.chain import Chain
 from seatrial.evals.models import ERROR, Generation, Likelihood, Model, Question, SamplingModel, ScoringModel
+from seatrial.evals.preference import compared
 from seatrial.evals.task import Task
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
@@ -98,6 +99,10 @@ class Evidence:
     def likelihoods(self, model: str, case_set: str) -> Mapping[str, Likelihood]:
         """Likelihood of each reference answer of a case set, by case id."""
         return self._once("likelihoods", model, case_set, self._likelihoods)
+
+    def preferences(self, model: str, case_set: str) -> Mapping[str, tuple[Likelihood, Likelihood]]:
+        """Likelihoods of the chosen and the rejected answer, by case id, of the cases that have both."""
+        return self._once("preferences", model, case_set, self._preferences)
 
     def timings(self, model: str, case_set: str) -> TimedAnswers:
         """Answers of ``model`` asked one at a time, on this machine, with nothing else running."""
@@ -232,6 +237,22 @@ class Evidence:
         step = self._step("likelihoods", chosen, case_set, questions, build)
         rows = self._built(step).read_json("rows.json")
         return {q.id: Likelihood(**row) for q, row in zip(questions, rows, strict=True)}
+
+    def _preferences(self, model: str, case_set: str) -> Mapping[str, tuple[Likelihood, Likelihood]]:
+        chosen = self._scoring(model, "likelihoods")
+        pairs = {case.id: pair for case in self.cases[case_set] if (pair := compared(case))}
+        questions = [question for pair in pairs.values() for question in pair]
+        if not questions:
+            return {}
+
+        def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+            log = self.store.root / "logs" / f"likelihoods-{out.name}.log"
+            _write(out, [asdict(likelihood) for likelihood in chosen.score(questions, log)])
+            return {"pairs": len(pairs)}
+
+        step = self._step("likelihoods", chosen, case_set, questions, build)
+        found = [Likelihood(**row) for row in self._built(step).read_json("rows.json")]
+        return dict(zip(pairs, zip(found[::2], found[1::2], strict=True), strict=True))
 
     def _timings(self, model: str, case_set: str) -> TimedAnswers:
         chosen = self._scoring(model, "timings")

@@ -24,7 +24,7 @@ from seatrial.training.errors import SeatrialError, at
 from seatrial.training.recipe import QUANTIZATIONS
 from seatrial.training.source import Source, task_file
 
-TAKEN = ("shipped", "adapter", "merged", *QUANTIZATIONS)  # names of models that a run has by itself
+TAKEN = ("shipped", "sft", "adapter", "merged", *QUANTIZATIONS)  # names of models that a run has by itself
 
 
 class CaseSet(Config):

@@ -29,7 +29,9 @@ def stalled(tmp_path_factory):
 
 
 def measured(name, artifact):
-    evidence = SimpleNamespace(built=SimpleNamespace(adapter=artifact), use=lambda artifact: artifact)
+    evidence = SimpleNamespace(
+        built=SimpleNamespace(adapter=artifact, sft=None), use=lambda artifact: artifact
+    )
     return METRICS[name].measure(evidence, SimpleNamespace(settings={}), "shipped")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seatrial.training import steps
 from seatrial.training.errors import SeatrialError
+from seatrial.training.pairs import read_pairs
 from seatrial.training.plan import require_training
 from seatrial.training.progress import Lines
 from seatrial.training.recipe import load_recipe
@@ -28,11 +29,16 @@ def main() -> int:
         task = load_source(options.task)
         recipe = load_recipe(options.recipe or task.recipe_name, task.folder)
         rows = task.train_file  # what is missing is told before anything is built
+        if recipe.preference:
+            read_pairs(task.preference_file)
         require_training(task, recipe, options.store)
         store = Store(options.store, Lines())
         base = store.build(steps.import_base(recipe, store.root, store.progress.say))
         dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
         adapter = store.build(steps.train_adapter(recipe, base, dataset, store.progress.say))
+        if recipe.preference:
+            pairs = store.build(steps.prepare_pairs(task.preference_file, task.prompts.system, recipe))
+            adapter = store.build(steps.prefer(recipe, base, adapter, pairs))
         merged = store.build(steps.merge(base, adapter))
         f16 = store.build(steps.convert(merged, store.build(steps.fetch_converter()), task.name))
         print(f"adapter {adapter.path}\nmerged {merged.path}")

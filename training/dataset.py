@@ -104,7 +104,7 @@ def prepare(
         SeatrialError: too few rows in either file, or one without the difficulty that ``order`` asks for.
     """
     by_mark = order == "difficulty"
-    own = [(mark, _with_system(messages, system)) for mark, messages in _marked(source, by_mark)]
+    own = [(mark, with_system(messages, system)) for mark, messages in _marked(source, by_mark)]
     if validation_rows >= len(own):
         raise SeatrialError(
             f"validation_rows = {validation_rows}, but {source} has only {len(own)} rows",
@@ -134,7 +134,8 @@ def prepare(
     } | ({"general_rows": len(general)} if mix else {})
 
 
-def _with_system(messages: list[Message], system: str) -> list[Message]:
+def with_system(messages: list[Message], system: str) -> list[Message]:
+    """A conversation with the system prompt before it, unless it begins with one of its own."""
     if messages[0]["role"] == "system" or not system:
         return messages
     return [{"role": "system", "content": system}, *messages]

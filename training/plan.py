@@ -46,11 +46,17 @@ def planned(task: Source, recipe: Recipe, root: Path) -> list[Planned]:
         made.append(Planned(name, title, extra, artifact))
         return artifact
 
+    stage = recipe.preference
+    pairing = steps.prepare_pairs(task.preference_file, task.prompts.system, recipe) if stage else None
     rows = steps.prepare_dataset(task.train_file, task.prompts.system, recipe)
     base = look("base", "base weights", FIDELITY, steps.import_base(recipe, root))
     dataset = look("dataset", "training rows", "", rows)
     training = steps.train_adapter(recipe, base, dataset) if base and dataset else None
     adapter = look("adapter", "the trained adapter", TRAIN, training)
+    if pairing:
+        pairs = look("pairs", "preference pairs", "", pairing)
+        prefer = steps.prefer(recipe, base, adapter, pairs) if base and adapter and pairs else None
+        adapter = look("preference", "the adapter after preference optimisation", TRAIN, prefer)
     merge = steps.merge(base, adapter) if base and adapter else None
     merged = look("merged", "base and adapter as one model", FIDELITY, merge)
     converter = look("converter", "llama.cpp's converter", "", _converter())

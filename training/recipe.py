@@ -142,6 +142,30 @@ class Mix(Config):
     share: float = Field(gt=0, lt=1)
 
 
+class Preference(Config):
+    """A stage after supervised fine-tuning, on pairs of answers (docs/preference.md).
+
+    ``method``: ``dpo``, direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290): the adapter
+    is trained on, against itself as it was. ``beta`` says how dear it is to leave that: more is nearer.
+    ``sft_weight`` adds the negative log-likelihood of the chosen answers, so that they do not become
+    unlikely while the rejected ones become more so (Pang et al. 2024, arXiv:2404.19733). ``max_length``:
+    tokens of prompt and answer. ``validation_pairs`` are held out and judged before and after. The rest is as
+    in ``[trainer]``, whose seed, optimizer, compute_dtype and gradient_checkpointing count here, too.
+    """
+
+    method: Literal["dpo"]
+    beta: PositiveFloat
+    learning_rate: PositiveFloat
+    epochs: PositiveFloat
+    batch_size: PositiveInt
+    gradient_accumulation: PositiveInt
+    max_length: PositiveInt
+    validation_pairs: PositiveInt
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
+    sft_weight: float = Field(default=0.0, ge=0)
+
+
 class Export(Config):
     """GGUF files to write, and the one that ships."""
 
@@ -178,6 +202,7 @@ class Recipe(Config):
     trainer: Trainer
     export: Export
     mix: Mix | None = None
+    preference: Preference | None = None
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")

@@ -43,6 +43,8 @@ class Source(Config):
     """How a model is made: the name of a recipe; needed only where one is made."""
     train: Path | None = None
     """Training rows in ShareGPT form; needed only where a model is made."""
+    preference: Path | None = None
+    """Pairs of a chosen and a rejected answer; needed only by a recipe with `[preference]`."""
     decoding: Decoding = Decoding()
     """How answers are generated."""
     prompts: Prompts = Prompts()
@@ -55,6 +57,18 @@ class Source(Config):
         if self.train is None:
             raise self.lacks("train", 'train = "train.jsonl", rows in ShareGPT form')
         return self.path(self.train)
+
+    @property
+    def preference_file(self) -> Path:
+        """The pairs; raises :class:`SeatrialError` if the task names none."""
+        if self.preference is None:
+            raise SeatrialError(
+                "this task has no 'preference', and its recipe has a stage [preference]",
+                where=self.folder / "task.toml",
+                hint='name the pairs: preference = "pairs.jsonl" (docs/preference.md); or take a recipe '
+                "without that stage: --recipe=NAME",
+            )
+        return self.path(self.preference)
 
     @property
     def recipe_name(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from seatrial.training import base as base_weights
 from seatrial.training import dataset as rows
 from seatrial.training import export, extras, hub_source, model_files
+from seatrial.training import pairs as preference_pairs
 from seatrial.training.adapter_fit import require_fit
 from seatrial.training.base_model import DEFAULT
 from seatrial.training.choices import choose_backend, require_tracker
@@ -125,6 +126,55 @@ def train_adapter(
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
     return Step("adapter", 1, _settings(recipe, backend, dtype), inputs, build)
+
+
+def prepare_pairs(source: Path, system: str, recipe: Recipe) -> Step:
+    """Pairs of answers with the system prompt, shuffled and split; for a recipe with ``[preference]``."""
+    assert recipe.preference
+    split = {"validation_pairs": recipe.preference.validation_pairs, "seed": recipe.trainer.seed}
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        return preference_pairs.prepare(source, out, system, **split)
+
+    preference_pairs.read_pairs(source)  # mistakes in the file are told before anything is built
+    inputs = {"pairs": file_digest(source)}
+    return Step("pairs", 1, {"system": system, **split}, inputs, build, heavy=False, title="preference pairs")
+
+
+def prefer(recipe: Recipe, base: Artifact, sft: Artifact, pairs: Artifact) -> Step:
+    """The adapter ``sft`` trained on by pairs: one adapter of the same shape, in the place of the first."""
+    settings, trainer = recipe.preference, recipe.trainer
+    assert settings
+    dtype = resolve_dtype(trainer.compute_dtype)
+    require_tracker(trainer.report_to)
+    at_once = trainer.model_copy(  # what the memory ladder knows how to need less of
+        update={
+            **settings.model_dump(include={"batch_size", "gradient_accumulation", "max_length"}),
+            "packing": False,
+            "gradient_checkpointing": bool(trainer.gradient_checkpointing),
+        }
+    )
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request = {
+            "backend": settings.method,
+            "base": str(base.path),
+            "adapter": str(sft.path),
+            "rows": str(pairs.path / "rows.jsonl"),
+            "validation_rows": pairs.facts["validation_rows"],
+            "out": str(out),
+            "logs": str(out.parent.parent / "logs" / f"prefer-{out.name}"),
+            "compute_dtype": dtype,
+        }
+        within = recipe.model_copy(update={"trainer": at_once})
+        facts = train_within_memory(within, request, out, progress)
+        return {**facts, "backend": "trl", "precision": recipe.base.precision}
+
+    said = recipe.model_dump(mode="json", include={"preference"}, exclude_defaults=True)
+    said |= {"seed": trainer.seed, "optimizer": trainer.optimizer, "compute_dtype": dtype}
+    said |= {"precision": recipe.base.precision, "base_model": recipe.base.model}
+    inputs = {"base": base.digest, "adapter": sft.digest, "pairs": pairs.digest}
+    return Step("preference", 1, said, inputs, build, title="the adapter after preference optimisation")
 
 
 def _settings(recipe: Recipe, backend: str, dtype: str) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.runtime import in_runtime, rendered_in_llama_cpp, rendered_in_ollama
 from seatrial.evals.fidelity.stages import FILE, MERGE, QUANTISATION
 from seatrial.evals.fidelity.strength import Strength
-from seatrial.evals.fidelity.trained import ADAPTER, MERGED, Asked, TrainedModel, trained
+from seatrial.evals.fidelity.trained import ADAPTER, MERGED, SFT, Asked, TrainedModel, trained
 from seatrial.evals.models import Likelihood, Model, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.evals.preference import ACCURACY, compared
 from seatrial.evals.task import Task
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.errors import SeatrialError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from seatrial.evals.models.ollama import OllamaModel
 
 OLLAMA = "ollama"
-BEFORE_EXPORT = (ADAPTER, MERGED)
+BEFORE_EXPORT = (SFT, ADAPTER, MERGED)
 EXPLAINED = (
     0.01  # share of a file's squared error below which the adapter's factors have next to no part in it
 )
@@ -55,10 +56,11 @@ class Chain:
         self.store, self.task, self.cases, self.models, self.built = store, task, cases, models, built
 
     def trained_models(self) -> dict[str, Model]:
-        """``adapter`` and ``merged`` as models, those of them that are there."""
+        """``sft``, ``adapter`` and ``merged`` as models, those of them that are there."""
         if self.built.merged is None or self.built.unread:
             return {}
-        names = BEFORE_EXPORT if self.built.adapter and self.built.base else (MERGED,)
+        adapters = (*([SFT] if self.built.sft else []), ADAPTER)
+        names = (*adapters, MERGED) if self.built.adapter and self.built.base else (MERGED,)
         return {name: TrainedModel(name, self.trained, self.asked) for name in names}
 
     # --- what is asked ---------------------------------------------------------------------------------
@@ -72,7 +74,17 @@ class Chain:
             conversations=prompts.conversations(self.task.prompts.system, self.cases),
             system=self.task.prompts.system,
             max_tokens=self.task.decoding.max_tokens,
+            further=self._pairs(),
         )
+
+    def _pairs(self) -> list[Question]:
+        """Both answers of the cases by which a model before its export is judged on preferences."""
+        found: dict[str, Question] = {}
+        for criterion in self.task.criteria:
+            if criterion.metric == ACCURACY and {criterion.model, criterion.against} & set(BEFORE_EXPORT):
+                cases = [case for name in criterion.cases for case in self.cases[name]]
+                found |= {question.key: question for case in cases for question in compared(case)}
+        return list(found.values())
 
     def row_cases(self) -> list[Case]:
         """The cases of ``asked.rows``, in their order; there may be none."""
@@ -82,6 +94,8 @@ class Chain:
         sets: dict[str, None] = {}
         for criterion in self.task.criteria:
             diverges = criterion.metric in DIVERGENCES
+            if criterion.metric == ACCURACY:
+                continue  # see _pairs
             early = diverges or {criterion.model, criterion.against} & set(BEFORE_EXPORT)
             if early and (diverges or criterion.metric == "perplexity") == likelihoods:
                 sets |= dict.fromkeys(criterion.cases)
@@ -98,7 +112,7 @@ class Chain:
                 "the trained model is not here: give its merged folder with --hf-model=DIR, or the adapter "
                 "with --adapter=DIR where its base is the recipe's"
             )
-        return self.store.build(trained(built.merged, built.adapter, built.base, self.asked))
+        return self.store.build(trained(built.merged, built.adapter, built.base, self.asked, built.sft))
 
     def in_runtime(self, model: str) -> Artifact:
         """How a GGUF file tokenises and renders, and how far it is from the trained model."""

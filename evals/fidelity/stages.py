@@ -4,6 +4,7 @@ from __future__ import annotations
 
 DATA = "data"
 TRAINING = "training"
+PREFERENCE = "preference"
 MERGE = "merge"
 CONVERSION = "conversion"
 TOKENIZER = "tokenizer"
@@ -12,11 +13,16 @@ QUANTISATION = "quantisation"
 FILE = "file"
 RUNTIME = "runtime"
 
-STAGES = (DATA, TRAINING, MERGE, CONVERSION, TOKENIZER, TEMPLATE, QUANTISATION, FILE, RUNTIME)
+STAGES = (
+    *(DATA, TRAINING, PREFERENCE, MERGE, CONVERSION, TOKENIZER),
+    *(TEMPLATE, QUANTISATION, FILE, RUNTIME),
+)
 
 ADVICE = {
     DATA: "take what leaked out of the training data and train again",
     TRAINING: "look at the loss curve and the rows; the export is not at fault",
+    PREFERENCE: "ship the adapter before this stage (a recipe without [preference]), or run it more gently: "
+    "a smaller learning_rate, a larger beta, an sft_weight",
     MERGE: "merge once, by the exact route: adapter into the dequantised NF4 weights (training/merge.py)",
     CONVERSION: "convert the merged folder again with the converter of the installed llama.cpp",
     TOKENIZER: "export the tokenizer that was trained with: vocabulary, pre-tokenizer, BOS and EOS",

@@ -24,14 +24,17 @@ from seatrial.training.progress import Progress
 from seatrial.training.store import Artifact, Step
 
 SILENCE = 1800.0  # seconds without a sign of life after which the process is taken for hung
-ADAPTER, MERGED = "adapter", "merged"
+ADAPTER, MERGED, SFT = "adapter", "merged", "sft"
 PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "bitsandbytes", "safetensors", "numpy")
 TRUTH = "truth.npy"  # log-probabilities of the truth, float32, shape (answer tokens, vocabulary)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the trained model is asked: questions to answer, rows with references, texts, conversations."""
+    """What the trained model is asked: questions to answer, rows with references, texts, conversations.
+
+    ``further``: rows of which only the likelihood is asked, such as answers that are not wanted.
+    """
 
     questions: Sequence[Question]
     rows: Sequence[Question]
@@ -39,22 +42,33 @@ class Asked:
     conversations: Sequence[Sequence[Message]]
     system: str
     max_tokens: int
+    further: Sequence[Question] = ()
 
     def to_json(self) -> dict[str, Any]:
+        further = [[self._messages(row), row.reference] for row in self.further]
         return {
             "questions": [self._messages(question) for question in self.questions],
             "rows": [[self._messages(row), row.reference] for row in self.rows],
             "texts": list(self.texts),
             "conversations": [[dict(m) for m in messages] for messages in self.conversations],
             "max_tokens": self.max_tokens,
+            **({"further": further} if further else {}),
         }
 
     def _messages(self, question: Question) -> list[Message]:
         return [dict(message) for message in opened(self.system, question.messages)]
 
 
-def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, asked: Asked) -> Step:
+def trained(
+    merged: Artifact,
+    adapter: Artifact | None,
+    base: Artifact | None,
+    asked: Asked,
+    sft: Artifact | None = None,
+) -> Step:
     """The step that runs the trained model; see :class:`TrainedModel` for reading it.
+
+    ``sft``: the adapter before a stage on pairs of answers, which is asked the same.
 
     Files: ``truth.npy``, ``models.json`` (answers and likelihoods by role, KL of merged against adapter),
     ``text.json`` (token ids of texts and prompts, rendered conversations, ids of the rows).
@@ -63,12 +77,14 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
     inputs = {"merged": merged.digest}
     if adapter and base:
         inputs |= {"adapter": adapter.digest, "base": base.digest}
+        inputs |= {"sft": sft.digest} if sft else {}
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         log = out.parent.parent / "logs" / f"trained-{out.name}.log"
         folders = {"merged": str(merged.path), "out": str(out)}
         if adapter and base:
             folders |= {"adapter": str(adapter.path), "base": str(base.path)}
+            folders |= {"sft": str(sft.path)} if sft else {}
             folders["compute_dtype"] = adapter.facts.get("compute_dtype", "float32")
             folders["precision"] = adapter.facts.get("precision", DEFAULT)  # a given adapter does not say
         with JsonProcess(
@@ -84,7 +100,7 @@ def trained(merged: Artifact, adapter: Artifact | None, base: Artifact | None, a
 
 
 class TrainedModel:
-    """``adapter`` or ``merged`` as a model: its answers were given when the step was built."""
+    """``adapter``, ``merged`` or ``sft`` as a model: its answers were given when the step was built."""
 
     def __init__(self, name: str, outcome: Callable[[], Artifact], asked: Asked) -> None:
         self.name, self._outcome, self._asked = name, outcome, asked
@@ -99,7 +115,8 @@ class TrainedModel:
         return [Generation(**known[question.key]) for question in questions]
 
     def score(self, questions: Sequence[Question], log: Path) -> list[Likelihood]:
-        rows = zip(self._asked.rows, self._rows("likelihoods"), strict=True)
+        asked = (*self._asked.rows, *self._asked.further)
+        rows = zip(asked, self._rows("likelihoods"), strict=True)
         known = {question.key: row for question, row in rows}
         return [Likelihood(**known[question.key]) for question in questions]
 
@@ -123,7 +140,9 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
         MERGED: lambda: AutoModelForCausalLM.from_pretrained(request["merged"], dtype=torch.float32)
     }
     if "adapter" in request:
-        loaders = {ADAPTER: lambda: _with_adapter(request), **loaders}
+        loaders = {ADAPTER: lambda: _with_adapter(request, ADAPTER), **loaders}
+    if "sft" in request:
+        loaders[SFT] = lambda: _with_adapter(request, SFT)
     models: dict[str, Any] = {}
     truth: Any = None
     answers: list[list[int]] | None = None
@@ -137,6 +156,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
             truth = logs
             np.save(out / TRUTH, logs)
         found = _scored(logs, truth, text["rows"])
+        found["likelihoods"] += _unwanted(model, text["further"])
         before, settings = settings, model.generation_config.to_dict()
         answers = _answered(model, tokenizer, request, answers if settings == before else None)
         models[role] = found | {"answers": [_generation(model, tokenizer, tokens) for tokens in answers]}
@@ -145,7 +165,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     return {"truth": next(iter(loaders)), "tokens": len(truth), "vocabulary": int(truth.shape[1])}
 
 
-def _with_adapter(request: Mapping[str, Any]) -> Any:
+def _with_adapter(request: Mapping[str, Any], role: str) -> Any:
     """The base's weights as training held them, dequantised once (the same numbers, without doing it at every
     step), and the adapter beside them, not merged; computed in float32."""
     import torch
@@ -155,7 +175,7 @@ def _with_adapter(request: Mapping[str, Any]) -> Any:
 
     dtype = getattr(torch, request["compute_dtype"])
     base = load_dequantised(Path(request["base"]), dtype, request["precision"])
-    return PeftModel.from_pretrained(base, request["adapter"])
+    return PeftModel.from_pretrained(base, request[role])
 
 
 def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,8 +187,8 @@ def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
 
     limits = alternatives(tokenizer)
     rendered = [_rendered(render, messages) for messages in request["conversations"]]
-    rows = []
-    for messages, reference in request["rows"]:
+
+    def row(messages: Any, reference: str) -> dict[str, Any]:
         prompt = _rendered(render, messages)
         if prompt is None:
             raise SeatrialError(
@@ -178,7 +198,8 @@ def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
             )
         whole = render([*messages, {"role": "assistant", "content": reference}], False)
         answer = ids(whole[len(prompt) :].rstrip("\n"))
-        rows.append({"ids": ids(prompt) + answer, "answer": len(answer)})
+        return {"ids": ids(prompt) + answer, "answer": len(answer)}
+
     return {
         "tokenizer": {
             "eos": tokenizer.eos_token_id,
@@ -193,7 +214,8 @@ def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
         "rendered": rendered,
         "prompts": [None if prompt is None else ids(prompt) for prompt in rendered],
         "prompt_limits": [{} if prompt is None else limits(prompt) for prompt in rendered],
-        "rows": rows,
+        "rows": [row(*each) for each in request["rows"]],
+        "further": [row(*each) for each in request.get("further", ())],
     }
 
 
@@ -248,6 +270,12 @@ def _scored(logs: Any, truth: Any, rows: Sequence[Mapping[str, Any]]) -> dict[st
             }
         )
     return {"likelihoods": likelihoods, "divergence": divergence}
+
+
+def _unwanted(model: Any, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Likelihoods alone, a row at a time: the distributions of these rows are not kept."""
+    found = zip(rows, _predicted(model, rows), strict=True)
+    return [_scored(logs, logs, [row])["likelihoods"][0] for row, logs in found]
 
 
 def _answered(

@@ -70,9 +70,10 @@ def _ollama_answers(evidence: Evidence, criterion: Criterion, model: str) -> lis
 
 
 def _training_minutes(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
-    if evidence.built.adapter is None or evidence.built.adapter.manifest["step"] != "adapter":
+    trained = [each for each in (evidence.built.sft, evidence.built.adapter) if each]
+    if not trained or trained[0].manifest["step"] != "adapter":
         raise NotEvaluated("the model was not trained here")
-    return [Score("training", evidence.use(evidence.built.adapter).manifest["seconds"] / 60)]
+    return [Score("training", sum(evidence.use(each).manifest["seconds"] for each in trained) / 60)]
 
 
 def _answering(name: str, answers: list[Generation]) -> Score:

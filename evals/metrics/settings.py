@@ -72,7 +72,7 @@ SHAPES: Mapping[str, Shape] = {
         lambda value: isinstance(value, str) and bool(LANGUAGE.fullmatch(value)),
     ),
     "overlap": SHARE,
-    "severity": TRUTH,
+    **dict.fromkeys(("severity", "per_token"), TRUTH),
     "flags": Shape("a list of values", lambda value: isinstance(value, list | tuple) and bool(value)),
     "match": Shape("'exact' or 'contains'", lambda value: value in ("exact", "contains")),
     "normalise": Shape("'none' or 'plain'", lambda value: value in ("none", "plain")),

@@ -64,7 +64,7 @@ def rise(validation: Sequence[float], kept: float) -> float:
 
 
 def _history(evidence: Evidence) -> tuple[list[Entry], Mapping[str, Any]]:
-    adapter = evidence.built.adapter
+    adapter = evidence.built.sft or evidence.built.adapter  # a stage on pairs has metrics of its own
     if adapter is None or adapter.manifest["step"] != "adapter":
         raise NotEvaluated("the model was not trained here")
     return list(evidence.use(adapter).facts["history"]), adapter.manifest["params"]["trainer"]

@@ -51,6 +51,7 @@ def render(results: Mapping[str, Any]) -> str:
     page = view.page(results)
     draw: dict[str, Callable[[], str | None]] = {
         "loss": lambda: plots.loss_curve(results.get("adapter_history") or []),
+        "preference": lambda: plots.margin_curve(results.get("preference_history") or []),
         "latency": lambda: plots.latency(results.get("timings") or []),
         "bars": lambda: plots.accuracy_bars(page["compared"]["rows"], page["compared"]["models"]),
     }

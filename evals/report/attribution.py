@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from seatrial.evals.criterion import SHIPPED, STEPS
+from seatrial.evals.criterion import PREFERENCE_STEPS, SHIPPED, STEPS
 from seatrial.evals.report.sentence import sentence
 from seatrial.evals.report.step import Json, Step
 from seatrial.evals.verdict import PASS
 
 MODELS_OF = {name: (model, against) for name, _, model, against, _ in STEPS}
+WITH_PREFERENCE = {name: (model, against) for name, _, model, against, _ in (*PREFERENCE_STEPS, *STEPS[1:])}
+PREFERENCE = next(name for name in WITH_PREFERENCE if name not in MODELS_OF)
 FORK = next(against for model, against in MODELS_OF.values() if model == SHIPPED)
 BESIDE = [name for name, (model, against) in MODELS_OF.items() if against == FORK and model != SHIPPED]
-ALONG = [name for name in MODELS_OF if name not in BESIDE]
-FIRST = MODELS_OF[ALONG[0]][1]  # the base
+FIRST = STEPS[0][3]  # the base
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,11 @@ class Attribution:
 def is_step(verdict: Json) -> bool:
     """Whether a verdict is one step of a loss attribution."""
     loss, _, name = verdict["criterion"].rpartition(".")
-    if not loss or verdict["rule"] != "within" or name not in MODELS_OF:
+    if not loss or verdict["rule"] != "within" or name not in WITH_PREFERENCE:
         return False
     measured, against = verdict["measured"], verdict["against"]
-    return not measured or not against or (measured["model"], against["model"]) == MODELS_OF[name]
+    of_step = (MODELS_OF.get(name), WITH_PREFERENCE[name])
+    return not measured or not against or (measured["model"], against["model"]) in of_step
 
 
 def attributions(verdicts: Iterable[Json]) -> list[Attribution]:
@@ -76,19 +78,21 @@ def attributions(verdicts: Iterable[Json]) -> list[Attribution]:
 def _attribution(loss: str, found: Mapping[str, Json]) -> Attribution:
     facts = next(iter(found.values()))
     title = facts["title"].rpartition(": ")[0] or facts["title"]  # the rest names the two models
-    place = next(number for number, name in enumerate(ALONG) if MODELS_OF[name][0] == SHIPPED)
+    models = WITH_PREFERENCE if PREFERENCE in found else MODELS_OF
+    along = [name for name in models if name not in BESIDE]
+    place = next(number for number, name in enumerate(along) if models[name][0] == SHIPPED)
     steps = tuple(
         Step(
             name=name,
-            model=MODELS_OF[name][0],
-            against=MODELS_OF[name][1],
+            model=models[name][0],
+            against=models[name][1],
             beside=name in BESIDE,
             unit=facts["unit"],
             better=facts["better"],
             verdict=found.get(name),
             reason=_reason(found.get(name), name, facts["metric"]),
         )
-        for name in (*ALONG[:place], *BESIDE, *ALONG[place:])
+        for name in (*along[:place], *BESIDE, *along[place:])
     )
     seen = {step.against: step.before for step in steps if step.before}
     seen |= {step.model: step.after for step in steps if step.after}

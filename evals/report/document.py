@@ -59,6 +59,7 @@ def results_document(results: Results, run: Invocation) -> dict[str, Any]:
     hard = results.hard_cases()
     shipped = results.judged_folder
     adapter = next((a for a in artifacts.values() if a["step"] == "adapter"), None)
+    stage = next((a for a in artifacts.values() if a["step"] == "preference"), None)
     task, top = settings.task, repository.root(run.folder)
     tags = {case.id: case.tags for cases in settings.cases.values() for case in cases}
     document = {
@@ -102,6 +103,7 @@ def results_document(results: Results, run: Invocation) -> dict[str, Any]:
         "tests": {name: results.counts[name] for name in ("passed", "failed", "missed", "skipped", "errors")},
         "artifacts": [_without_texts(artifact) for artifact in artifacts.values()],
         "adapter_history": adapter["facts"]["history"] if adapter else [],
+        "preference_history": stage["facts"]["history"] if stage else [],
         "timings": _timings(verdicts),
         "modelfile": _modelfile(shipped),
         "answered": [answered[asked] for asked in sorted(answered)],  # whichever worker said it first

@@ -18,11 +18,20 @@ NAMED_CASES = 45  # beyond it, rows are too many to carry names
 
 def loss_curve(history: Sequence[Mapping[str, Any]]) -> str | None:
     """Training loss by optimiser step, and evaluation loss where it was measured."""
-    training = _series(history, "loss")
-    evaluation = _series(history, "eval_loss")
+    return _curve(history, "loss", "loss (nats per token)", floor=0.0)
+
+
+def margin_curve(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """DPO's margin by optimiser step, and that of held-out pairs where it was measured."""
+    return _curve(history, "rewards/margins", "margin (beta x nats per pair)", floor=None)
+
+
+def _curve(history: Sequence[Mapping[str, Any]], key: str, axis: str, floor: float | None) -> str | None:
+    training = _series(history, key)
+    evaluation = _series(history, f"eval_{key}")
     if not training and not evaluation:
         return None
-    with style("loss"):
+    with style(key):
         figure, axes = figure_of(3.0)
         for points, name, marker in ((training, "training", ""), (evaluation, "evaluation", "D")):
             if points:
@@ -30,10 +39,11 @@ def loss_curve(history: Sequence[Mapping[str, Any]]) -> str | None:
                 steps, losses = zip(*points, strict=True)
                 label = f"{name}, {losses[-1]:.3f} at the end"
                 axes.plot(steps, losses, color=colour, marker=marker, markersize=4.5, label=label, lw=1.4)
-        axes.set_ylim(bottom=0)
+        if floor is not None:
+            axes.set_ylim(bottom=floor)
         axes.set_xlabel("optimiser step")
-        axes.set_ylabel("loss (nats per token)")
-        axes.legend(loc="upper right")
+        axes.set_ylabel(axis)
+        axes.legend(loc="upper right" if floor is not None else "upper left")
         axes.grid(axis="y")
         return svg_of(figure)
 

@@ -13,7 +13,11 @@ from seatrial.evals.report.step import Step
 from seatrial.evals.report.wording import amount, role
 from seatrial.evals.verdict import FAIL
 
-NAMES = {"quantisation": "quantisation to the shipped file", "ollama": "Ollama"}
+NAMES = {
+    "preference": "preference optimisation",
+    "quantisation": "quantisation to the shipped file",
+    "ollama": "Ollama",
+}
 CHANCE = 0.05  # a p-value from which on a difference may be chance: the intervals are 95 % ones
 
 

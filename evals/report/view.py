@@ -57,6 +57,7 @@ def page(results: Json) -> dict[str, Any]:
         "recipe": None,
         "modelfile": None,
         "adapter_history": [],
+        "preference_history": [],
         "timings": [],
     }
     compared = side_by_side([v for v in verdicts if not is_step(v)], results["observations"])

@@ -15,6 +15,7 @@ LONGEST = 20_000  # characters of one answer that are shown; results.json keeps 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "not recorded"
 ROLES = {name: name.upper() for name in QUANTIZATIONS} | {
+    "sft": "adapter after fine-tuning",
     "adapter": "trained adapter",
     "merged": "merged model",
     "ollama": "Ollama",

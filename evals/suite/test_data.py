@@ -12,6 +12,11 @@ def test_no_case_was_in_the_training_data(seatrial_settings, seatrial_record_ver
     if seatrial_settings.program and seatrial_settings.train is None:
         pytest.skip("a program was judged, and nobody says that it was trained: --train=FILE would")
     verdict = seatrial_record_verdict(
-        data.leakage(seatrial_settings.train, seatrial_settings.cases, seatrial_settings.leakage_required)
+        data.leakage(
+            seatrial_settings.train,
+            seatrial_settings.cases,
+            seatrial_settings.leakage_required,
+            seatrial_settings.pairs,
+        )
     )
     assert verdict.acceptable, verdict.explain()

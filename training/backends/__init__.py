@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 BACKENDS = {"trl": "seatrial.training.backends.trl"}
+METHODS = {"dpo": "seatrial.training.backends.dpo"}  # of a recipe's [preference]: they train an adapter on
 
 
 class Backend(Protocol):
@@ -34,5 +35,5 @@ class Backend(Protocol):
 
 
 def load(name: str) -> Backend:
-    """The backend module called ``name``."""
-    return cast(Backend, import_module(BACKENDS[name]))
+    """The module of the backend or of the method of preference optimisation called ``name``."""
+    return cast(Backend, import_module({**BACKENDS, **METHODS}[name]))

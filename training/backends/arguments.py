@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from transformers.training_args import OptimizerNames
-from trl import SFTConfig
+from trl import DPOConfig, SFTConfig
 
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Recipe, Trainer
@@ -54,6 +54,42 @@ def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfi
         save_total_limit=1,
         load_best_model_at_end=stop_early,
         report_to=settings.report_to,
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+
+
+def preference_arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> DPOConfig:
+    """The settings of a recipe's ``[preference]`` as TRL names them.
+
+    What the memory ladder changes is read from ``[trainer]``, where the step has put it.
+    """
+    settings, shared = recipe.preference, recipe.trainer
+    assert settings
+    return DPOConfig(
+        output_dir=str(checkpoints),
+        seed=shared.seed,
+        loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
+        loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
+        beta=settings.beta,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=shared.batch_size,
+        per_device_eval_batch_size=shared.batch_size,
+        gradient_accumulation_steps=shared.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
+        max_length=shared.max_length,
+        bf16=dtype is torch.bfloat16,
+        fp16=dtype is torch.float16,
+        optim=shared.optimizer,
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=bool(shared.gradient_checkpointing),
+        logging_steps=1,  # a stage of few steps
+        eval_strategy="epoch",
+        save_strategy="no",
+        report_to=shared.report_to,
         disable_tqdm=True,
         dataloader_num_workers=0,
         dataloader_pin_memory=False,

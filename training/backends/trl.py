@@ -1,31 +1,16 @@
-"""The ``trl`` backend: QLoRA with transformers, peft, bitsandbytes NF4 and TRL's SFTTrainer.
-
-Runs on a CPU or one GPU. The loss covers the answer only. Two traps of this stack are handled here,
-each where it bites: TRL's bf16 adapters, and a saved adapter's base path.
-"""
+"""The ``trl`` backend: QLoRA with transformers, peft, bitsandbytes NF4 and TRL, on a CPU or one GPU."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig
-from peft.helpers import disable_input_dtype_casting
-from transformers import (
-    AutoTokenizer,
-    EarlyStoppingCallback,
-    set_seed,
-)
-from trl import SFTTrainer
+from transformers import AutoTokenizer, set_seed
 
-from seatrial.training import out_of_memory
-from seatrial.training.backends.arguments import arguments, require_usable, tracked
-from seatrial.training.backends.around import Tell, name_base, require_gradients
+from seatrial.training.backends.sft import fine_tune, lora_settings
 from seatrial.training.base_model import load_base
 from seatrial.training.recipe import Recipe
 
@@ -33,59 +18,9 @@ from seatrial.training.recipe import Recipe
 def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     """See :class:`seatrial.training.backends.Backend`."""
     recipe = Recipe.model_validate(request["recipe"])
-    settings = recipe.trainer
-    out = Path(request["out"])
-    set_seed(settings.seed)  # before the model: LoRA weights are drawn when it is wrapped
-    dtype = getattr(torch, request["compute_dtype"])
-    tracked(settings.report_to, Path(request["logs"]))
-    tokenizer = AutoTokenizer.from_pretrained(request["base"])
-    lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines if line]
-    training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
-    require_usable(settings.optimizer)
-    trainer = SFTTrainer(
-        model=load_base(Path(request["base"]), dtype, recipe.base.precision),
-        args=arguments(recipe, Path(request["checkpoints"]), dtype),
-        train_dataset=Dataset.from_list(training),
-        eval_dataset=Dataset.from_list(validation),
-        processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=recipe.lora.r,
-            lora_alpha=recipe.lora.alpha,
-            lora_dropout=recipe.lora.dropout,
-            target_modules=recipe.lora.target_modules
-            if isinstance(recipe.lora.target_modules, str)
-            else list(recipe.lora.target_modules),
-            use_rslora=recipe.lora.rslora,
-            use_dora=recipe.lora.dora,
-            modules_to_save=list(recipe.lora.modules_to_save) or None,
-            task_type="CAUSAL_LM",
-        ),
-        callbacks=[Tell(send)],
-    )
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:  # TRL makes QLoRA adapters bf16, too coarse for small updates
-            parameter.data = parameter.data.float()
-    if settings.early_stopping_patience:
-        trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
-    # peft would cast every input to the adapter's float32, only for autocast to cast it back.
-    longest = None if settings.packing else max(len(ids) for ids in trainer.train_dataset["input_ids"])
-    halves = recipe.base.precision in ("bf16", "fp16") and dtype is torch.float32  # nothing casts back there
-    casting = nullcontext() if halves else disable_input_dtype_casting(trainer.model)
-    with casting, out_of_memory.told(longest):
-        result = trainer.train()
-    history = trainer.state.log_history
-    require_gradients(history)
-    trainer.model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    name_base(out, recipe.base.model)
-    return {
-        "history": history,
-        "train_rows": len(training),
-        "validation_rows": len(validation),
-        "tokens": int(trainer.state.num_input_tokens_seen),
-        "train_loss": result.training_loss,
-        "eval_loss": next((e["eval_loss"] for e in reversed(history) if "eval_loss" in e), None),
-        "compute_dtype": str(dtype).removeprefix("torch."),
-        "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-    }
+    set_seed(recipe.trainer.seed)  # before the model: LoRA weights are drawn when it is wrapped
+    folder, dtype = Path(request["base"]), getattr(torch, request["compute_dtype"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = load_base(folder, dtype, recipe.base.precision)
+    config = LoraConfig(**lora_settings(recipe), task_type="CAUSAL_LM")
+    return fine_tune(recipe, request, send, model, tokenizer, config)

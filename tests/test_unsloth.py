@@ -1,0 +1,56 @@
+"""The unsloth backend on Unsloth's CPU path: the same losses as the trl backend, the same kind of adapter.
+
+tox -e unsloth, or python -m pytest tests/test_unsloth.py where Unsloth is installed
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+from seatrial.training import steps
+from seatrial.training.errors import SeatrialError
+from tests.trained_tiny import Tiny, losses
+
+pytestmark = pytest.mark.skipif(find_spec("unsloth") is None, reason="no Unsloth here: tox -e unsloth")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return Tiny(tmp_path_factory.mktemp("unsloth"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "nf4-double"])
+def test_its_losses_are_those_of_the_trl_backend_on_the_same_rows(tiny, precision):
+    trained = {}
+    for backend in ("trl", "unsloth"):
+        recipe = tiny.recipe(top={"backend": backend}, base={"precision": precision})
+        store, base, trained[backend] = tiny.train(recipe)
+    ours, theirs = trained["trl"], trained["unsloth"]
+    assert ours.key != theirs.key
+    assert (theirs.facts["backend"], theirs.facts["precision"]) == ("unsloth", precision)
+    assert theirs.facts["unsloth"]
+    assert losses(theirs)[-1] < losses(theirs)[0]  # it learns, so that equal losses are no two stalls
+    assert losses(theirs) == pytest.approx(losses(ours), abs=2e-3)
+    assert theirs.facts["eval_loss"] == pytest.approx(ours.facts["eval_loss"], abs=2e-3)
+    configs = [json.loads((each.path / "adapter_config.json").read_text()) for each in (ours, theirs)]
+    for key in ("r", "lora_alpha", "base_model_name_or_path", "peft_type"):
+        assert configs[0][key] == configs[1][key]
+    assert store.build(steps.merge(base, theirs)).path.joinpath("model.safetensors").exists()
+
+
+def test_a_precision_that_unsloth_does_not_hold_is_told_before_it_loads(tiny):
+    recipe = tiny.recipe(top={"backend": "unsloth"}, base={"precision": "nf4"})
+    with pytest.raises(SeatrialError, match="Unsloth holds no base as 'nf4'\n.*nf4-double"):
+        tiny.train(recipe)
+
+
+def test_unsloth_that_cannot_be_used_is_one_error(tiny, monkeypatch):
+    monkeypatch.setenv("UNSLOTH_DISABLE_CPU_FALLBACK", "1")
+    recipe = tiny.recipe(top={"backend": "unsloth"}, base={"precision": "fp32"}, trainer={"epochs": 1})
+    with pytest.raises(
+        SeatrialError, match="Unsloth cannot be used here.*\n.*backend = .trl. trains the same"
+    ):
+        tiny.train(recipe)

@@ -1,0 +1,96 @@
+"""Supervised fine-tuning with TRL's SFTTrainer, for every backend: the loss covers the answer only.
+
+A backend brings the model, bare with its LoRA settings or wrapped already; rows, settings, progress and facts
+are the same. A trap of this stack is handled here, where it bites: TRL's bf16 adapters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from peft.helpers import disable_input_dtype_casting
+from transformers import EarlyStoppingCallback
+from trl import SFTTrainer
+
+from seatrial.training import out_of_memory
+from seatrial.training.backends.arguments import arguments, require_usable, tracked
+from seatrial.training.backends.around import Tell, name_base, require_gradients
+from seatrial.training.recipe import Recipe
+
+
+def lora_settings(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's adapter in peft's words, which Unsloth shares."""
+    lora = recipe.lora
+    targets = lora.target_modules
+    return {
+        "r": lora.r,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+        "use_rslora": lora.rslora,
+        "use_dora": lora.dora,
+        "modules_to_save": list(lora.modules_to_save) or None,
+    }
+
+
+def fine_tune(
+    recipe: Recipe,
+    request: dict[str, Any],
+    send: Callable[..., None],
+    model: Any,
+    tokenizer: Any,
+    peft_config: LoraConfig | None,
+) -> dict[str, Any]:
+    """Train ``model`` by the recipe and save its adapter; arguments and facts as a backend's ``train``.
+
+    ``peft_config``: the adapter that the model is to get; None where it has one already.
+    """
+    settings, out = recipe.trainer, Path(request["out"])
+    dtype = getattr(torch, request["compute_dtype"])
+    tracked(settings.report_to, Path(request["logs"]))
+    lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
+    training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
+    require_usable(settings.optimizer)
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments(recipe, Path(request["checkpoints"]), dtype),
+        train_dataset=Dataset.from_list(training),
+        eval_dataset=Dataset.from_list(validation),
+        processing_class=tokenizer,
+        peft_config=peft_config,
+        callbacks=[Tell(send)],
+    )
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL makes QLoRA adapters bf16, too coarse for small updates
+            parameter.data = parameter.data.float()
+    if settings.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
+    # peft would cast every input to the adapter's float32, only for autocast to cast it back.
+    longest = None if settings.packing else max(len(ids) for ids in trainer.train_dataset["input_ids"])
+    halves = recipe.base.precision in ("bf16", "fp16") and dtype is torch.float32  # nothing casts back there
+    casting = nullcontext() if halves else disable_input_dtype_casting(trainer.model)
+    with casting, out_of_memory.told(longest):
+        result = trainer.train()
+    history = trainer.state.log_history
+    require_gradients(history)
+    trainer.model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    name_base(out, recipe.base.model)
+    return {
+        "history": history,
+        "train_rows": len(training),
+        "validation_rows": len(validation),
+        "tokens": int(trainer.state.num_input_tokens_seen),
+        "train_loss": result.training_loss,
+        "eval_loss": next((e["eval_loss"] for e in reversed(history) if "eval_loss" in e), None),
+        "compute_dtype": str(dtype).removeprefix("torch."),
+        "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    }

@@ -339,6 +339,7 @@ def _break_even(known: Known, cost: Answer) -> Iterator[Answer]:
     if missing := [what for what, there in lacking.items() if not there]:
         yield Answer(question, UNKNOWN, "not known: something was not measured", (), "; ".join(missing))
         return
+    assert hour is not None
     for name, each in priced.items():
         yield _against(known, name, each["cost_per_1000"], own["answer_seconds"], hour, whose, cost)
 

@@ -85,8 +85,8 @@ def rows_answer(task: Task, rows: Rows, recipe: Recipe) -> Answer:
     least, repeated = rule("least_rows"), rule("repeated_share")
     share = rows.repeated / rows.count
     reasons = [
-        f"{rows.count:,} rows, {rows.distinct:,} different questions, {rows.repeated:,} of which nearly repeat "
-        "another",
+        f"{rows.count:,} rows, {rows.distinct:,} different questions, {rows.repeated:,} of which nearly "
+        "repeat another",
         *([_by_label(rows)] if rows.labels else []),
         *_lengths(rows, recipe),
     ]

@@ -63,6 +63,20 @@ def cuda_capability() -> float | None:
         return None
 
 
+def cuda_devices() -> int:
+    """How many CUDA devices there are, as far as CUDA_VISIBLE_DEVICES shows them."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        done = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    there = 0 if done.returncode else sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if shown is None else min(there, len([each for each in shown.split(",") if each.strip()]))
+
+
 def cpu_flags() -> set[str]:
     """Instruction sets that the processor says it has; empty where the system does not tell."""
     try:

@@ -172,19 +172,20 @@ def _build_base(known: Known) -> str:
     return f"python -m seatrial.training {known.task.folder} (its first step brings the base to the store)"
 
 
-def _length(known: Known, recipe: Recipe) -> tuple[int, str]:
-    """Tokens of the longest row of a batch, and where that is from."""
+def _length(known: Known, recipe: Recipe) -> int | None:
+    """Tokens of the longest row of a batch; None where the rows' tokens are not known."""
     most, lengths = recipe.trainer.max_length, known.rows.lengths
-    if recipe.trainer.packing or lengths is None:
-        why = "rows are packed" if recipe.trainer.packing else "the rows' tokens are not known"
-        return most, f"max_length, because {why}"
-    return min(most, max(lengths.rows)), "the longest row"
+    if recipe.trainer.packing:
+        return most
+    return min(most, max(lengths.rows)) if lengths else None
 
 
 def _needed(known: Known, size: Size) -> float | None:
+    """Bytes that training takes at least: without the rows' tokens, those of weights and adapter."""
     if size.shape is None:
         return None
-    parts = training_bytes(size.shape, size.recipe, known.dtype, _length(known, size.recipe)[0])
+    length = _length(known, size.recipe)
+    parts = training_bytes(size.shape, size.recipe, known.dtype, length or 0)
     return sum(parts.values()) if parts else None
 
 
@@ -193,31 +194,42 @@ def _memory(known: Known) -> Answer:
     if known.shape is None:
         said = f"not known: the shape of {recipe.base.model} is not known here"
         return Answer(question, UNKNOWN, said, (), _build_base(known))
-    length, why = _length(known, recipe)
-    parts = training_bytes(known.shape, recipe, known.dtype, length)
-    if parts is None:
+    length = _length(known, recipe)
+    most = length or recipe.trainer.max_length
+    parts = training_bytes(known.shape, recipe, known.dtype, most)
+    least = _needed(known, known.sizes[0])
+    if parts is None or least is None:
         said = "not known: the recipe trains modules that are not counted here"
         return Answer(question, UNKNOWN, said, (f"target_modules = {recipe.lora.target_modules}",))
     total = sum(parts.values())
+    why = "the longest row" if length and not recipe.trainer.packing else "max_length"
     reasons = [
         f"{name}: {value / GB:.2f} GB" for name, value in sorted(parts.items(), key=lambda each: -each[1])
     ]
     reasons += [
-        f"batch of {recipe.trainer.batch_size} rows of {length} tokens ({why}), computed in {known.dtype}",
+        f"batch of {recipe.trainer.batch_size} rows of {most} tokens ({why}), computed in {known.dtype}",
         "an estimate by formulas, not measured; a driver's context and an allocator's gaps come on top",
     ]
-    figures = {**parts, "total": total, "memory": known.memory}
+    figures = {**parts, "least": least, "total": total, "memory": known.memory}
     if known.memory is None:
-        said = f"at least {total / GB:.1f} GB; what the device has is not known"
+        said = f"at least {least / GB:.1f} GB; what the device has is not known"
         return Answer(question, UNKNOWN, said, reasons, "--memory=GB says it", figures)
-    reasons.append(f"{known.device}: {known.memory / GB:.1f} GB")
-    if total > known.memory:
-        said = f"no: at least {total / GB:.1f} GB, and there are {known.memory / GB:.1f} GB"
+    there = f"{known.memory / GB:.1f} GB"
+    reasons.append(f"{known.device}: {there}")
+    if least > known.memory:
+        said = f"no: at least {least / GB:.1f} GB, and there are {there}"
         todo = (
             "a smaller batch_size with more gradient_accumulation, gradient_checkpointing, or a smaller base"
         )
         return Answer(question, NO, said, reasons, todo, figures)
-    said = f"by the estimate: at least {total / GB:.1f} GB of {known.memory / GB:.1f} GB"
+    if total > known.memory:
+        said = (
+            f"not known: {least / GB:.1f} GB of {there} before any row, {total / GB:.1f} GB with the longest"
+        )
+        return Answer(
+            question, UNKNOWN, f"{said} that max_length allows", reasons, _build_base(known), figures
+        )
+    said = f"by the estimate: at least {total / GB:.1f} GB of {there}"
     return Answer(question, YES, said, reasons, "", figures)
 
 
@@ -277,6 +289,8 @@ def _bits(bits: float) -> str:
 def _time(known: Known) -> Answer:
     question, trainer, rows = "how long", known.recipe.trainer, known.rows
     train = rows.count - trainer.validation_rows
+    if train <= 0:
+        return Answer(question, UNKNOWN, "not known: no row is left to train on")
     if trainer.packing:
         steps, told = None, "rows are packed, so updates an epoch follow from their tokens"
     else:

@@ -91,6 +91,9 @@ def rows_answer(task: Task, rows: Rows, recipe: Recipe) -> Answer:
         *_lengths(rows, recipe),
     ]
     wrong = []
+    held_out = recipe.trainer.validation_rows
+    if rows.count <= held_out:
+        wrong.append(f"{rows.count} rows, of which validation_rows = {held_out} would leave none to train on")
     if rows.leaked:
         shown = ", ".join(rows.leaked[:SHOWN])
         wrong.append(f"{len(rows.leaked)} cases are training questions ({shown}): take the rows out")
@@ -110,7 +113,7 @@ def rows_answer(task: Task, rows: Rows, recipe: Recipe) -> Answer:
     measure = "train on half of the rows and on all, then seatrial compare: still rising means more rows help"
     figures = {"rows": rows.count, "distinct": rows.distinct, "repeated": rows.repeated, "cut": cut}
     if wrong:
-        hard = rows.leaked or rows.unseen or cut
+        hard = rows.leaked or rows.unseen or cut or rows.count <= held_out
         return Answer(
             "how many rows", NO if hard else UNKNOWN, "; ".join(wrong), reasons, "pytest -m data", figures
         )

@@ -126,6 +126,21 @@ def test_without_measurements_nothing_is_said_of_what_only_they_tell(known):
     assert "max_length" in " ".join(said["does it fit"].reasons)
 
 
+def test_rows_whose_tokens_are_not_known_speak_against_no_device(known):
+    """Rows of max_length are the most that there can be: only weights and adapter are needed whatever they are."""
+    recipe = load_recipe("llama-3.1-8b-trl")
+    blind = replace(
+        known,
+        rows=replace(known.rows, lengths=None),
+        sizes=[Size(recipe, known_shape(recipe.base.model))],
+        dtype="float16",
+    )
+    t4 = answers(blind, memory=15e9)["does it fit"]
+    assert t4.state == "unknown" and t4.figures["least"] < 15e9 < t4.figures["total"]
+    assert answers(blind, memory=5e9)["does it fit"].state == "no"
+    assert answers(blind, memory=80e9)["does it fit"].state == "yes"
+
+
 def test_a_price_without_a_time_gives_no_cost(known):
     assert answers(known, gpu_hour=2.0)["what it costs"].state == "unknown"
 
@@ -227,6 +242,7 @@ def test_rows_that_spoil_a_training_stand_against_it(known):
     cut = with_(lengths=Lengths([600, *[80] * 499], [35] * 500))
     assert cut.state == "no" and "1 rows are longer than max_length = 512" in cut.said
     assert "OpenAI" in " ".join(with_(distinct=20).reasons) and with_(distinct=20).state == "unknown"
+    assert with_(count=20).state == "no" and "leave none" in with_(count=20).said
     assert with_(repeated=200).state == "unknown"
 
 

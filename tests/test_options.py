@@ -16,6 +16,7 @@ HELP = {
     "--task=DIR": "task to judge: a folder with a task.toml",
     "--criteria": "list the criteria of the task, with where each comes from, and judge nothing",
     "--recipe=NAME": "recipe to train by: a name or a TOML file",
+    "--accelerate=FILE": "train in several processes by this accelerate configuration: a name, such as ddp, or a file",
     "--store=DIR": "where artifacts are kept (default: the user's cache)",
     "--report-dir=DIR": "where reports are written (default: reports)",
     "--cases=SET=FILE": "ask the questions of FILE instead of a case set's own, for locked questions; hard cases "

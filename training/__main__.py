@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from seatrial.training import steps
+from seatrial.training.distributed import with_accelerate
 from seatrial.training.errors import SeatrialError
 from seatrial.training.pairs import read_pairs
 from seatrial.training.plan import require_training
@@ -23,11 +24,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m seatrial.training", description=__doc__)
     parser.add_argument("task", type=Path, help="folder with a task.toml")
     parser.add_argument("--recipe", help="name or path of a recipe (default: the task's)")
+    parser.add_argument("--accelerate", help="an accelerate configuration: a name, such as ddp, or a file")
     parser.add_argument("--store", type=Path, default=default_root(), help="where artifacts are kept")
     options = parser.parse_args()
     try:
         task = load_source(options.task)
         recipe = load_recipe(options.recipe or task.recipe_name, task.folder)
+        if options.accelerate:
+            recipe = with_accelerate(recipe, options.accelerate, Path.cwd())
         rows = task.train_file  # what is missing is told before anything is built
         if recipe.preference:
             read_pairs(task.preference_file)

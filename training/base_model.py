@@ -17,15 +17,15 @@ DEFAULT = "nf4"
 WHOLE = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
-def load_base(folder: Path, dtype: torch.dtype, precision: str) -> Any:
+def load_base(folder: Path, dtype: torch.dtype, precision: str, storage: torch.dtype | None = None) -> Any:
     """The base of ``folder``, its linear layers held as ``precision`` says and computed in ``dtype``.
 
     ``nf4-double`` quantises the scales of the 4-bit blocks, too, which saves 0.37 bits per weight (Dettmers
     et al. 2023, arXiv:2305.14314); ``int8`` is LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339); the
-    others are the weights as they are, in that type.
+    others are the weights as they are, in that type. ``storage``: see :func:`load_nf4`.
     """
     if precision in ("nf4", "nf4-double"):
-        return load_nf4(folder, dtype, double=precision == "nf4-double")
+        return load_nf4(folder, dtype, double=precision == "nf4-double", storage=storage)
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 

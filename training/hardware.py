@@ -5,6 +5,7 @@ A step's key must say in which type a model was trained, and keys are derived wh
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -62,6 +63,20 @@ def cuda_capability() -> float | None:
         return None
 
 
+def cuda_devices() -> int:
+    """How many CUDA devices there are, as far as CUDA_VISIBLE_DEVICES shows them."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        done = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    there = 0 if done.returncode else sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if shown is None else min(there, len([each for each in shown.split(",") if each.strip()]))
+
+
 def cpu_flags() -> set[str]:
     """Instruction sets that the processor says it has; empty where the system does not tell."""
     try:
@@ -69,3 +84,21 @@ def cpu_flags() -> set[str]:
     except OSError:
         return set()
     return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+
+
+def device_memory() -> tuple[float | None, str]:
+    """Bytes of the device that would train here, and what it is called: of the smallest CUDA device, else of
+    the machine; None where nothing tells."""
+    tool = shutil.which("nvidia-smi")
+    if tool is not None and cuda_capability() is not None:
+        command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            mebibytes = [float(line) for line in done.stdout.split()]
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            mebibytes = []
+        return (min(mebibytes) * 2**20 if mebibytes else None), "the CUDA device here"
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), "this machine (no GPU)"
+    except (AttributeError, ValueError, OSError):
+        return None, "this machine"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from seatrial.training import backends, base, export, extras, hub, merge, out_of_memory
+from seatrial.training import backends, base, export, extras, hub, launcher, merge, out_of_memory
 from seatrial.training.process import serve
 
 
@@ -25,6 +25,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     }
     if request["job"] == "train":
         with out_of_memory.told():
+            if request.get("launch"):
+                return launcher.train(request, send)
             return backends.load(request["backend"]).train(request, send)
     return jobs[request["job"]](request, send)
 

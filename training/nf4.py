@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_nf4(folder: Path, dtype: torch.dtype, double: bool = False) -> Any:
+def load_nf4(
+    folder: Path, dtype: torch.dtype, double: bool = False, storage: torch.dtype | None = None
+) -> Any:
     """The base model with its linear layers in 4-bit NormalFloat (Dettmers et al. 2023, arXiv:2305.14314).
 
-    ``double``: the scales of the blocks are quantised, too.
+    ``double``: the scales of the blocks are quantised, too. ``storage``: the type in whose bytes the 4-bit
+    numbers lie, by default uint8; FSDP shards floats only, and of one type. The numbers are the same.
 
     On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first evaluation forward pass, and
     training after it stalls in silence with gradients near zero; repacking is turned off.
@@ -27,6 +30,7 @@ def load_nf4(folder: Path, dtype: torch.dtype, double: bool = False) -> Any:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=dtype,
             bnb_4bit_use_double_quant=double,
+            bnb_4bit_quant_storage=storage,
         ),
     )
     for module in model.modules():

@@ -189,6 +189,8 @@ class Export(Config):
 class Recipe(Config):
     """One recipe file; ``folder`` is where it lies.
 
+    ``accelerate``: an accelerate configuration by which several processes train: a name of
+    ``training/accelerate``, or a file from the recipe's folder.
     ``fallback``: the backend that trains where the packages of ``backend`` are not installed, and that is
     said; without it they are needed.
     """
@@ -203,6 +205,7 @@ class Recipe(Config):
     export: Export
     mix: Mix | None = None
     preference: Preference | None = None
+    accelerate: str | None = None
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ from seatrial.training import pairs as preference_pairs
 from seatrial.training.adapter_fit import require_fit
 from seatrial.training.base_model import DEFAULT
 from seatrial.training.choices import choose_backend, require_tracker
+from seatrial.training.distributed import launch_of
+from seatrial.training.errors import SeatrialError
 from seatrial.training.hardware import resolve_dtype
 from seatrial.training.memory_ladder import train_within_memory
 from seatrial.training.modelfile import modelfile
@@ -109,11 +111,18 @@ def train_adapter(
     dtype = resolve_dtype(recipe.trainer.compute_dtype)  # "auto" would be another model on another machine
     backend, warning = choose_backend(recipe)
     require_tracker(recipe.trainer.report_to)
+    launch = launch_of(recipe)
+    if launch and backend != "trl":
+        raise SeatrialError(
+            f"backend = {backend!r} trains in one process",
+            where=f"recipe {recipe.name!r}",
+            hint='with accelerate it needs backend = "trl"',
+        )
     if warning:
         say(warning)  # with an adapter that lies in the store too
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        request = {
+        request: dict[str, Any] = {
             "backend": backend,
             "base": str(base.path),
             "rows": str(dataset.path / "rows.jsonl"),
@@ -121,11 +130,15 @@ def train_adapter(
             "logs": str(out.parent.parent / "logs" / f"train-{out.name}"),
             "compute_dtype": dtype,
         }
+        if launch:
+            launch.require_devices()
+            request["launch"] = {**vars(launch), "file": str(launch.file)}
         facts = train_within_memory(recipe, request, out, progress)
         return {**facts, "backend": backend, "precision": recipe.base.precision}
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
-    return Step("adapter", 1, _settings(recipe, backend, dtype), inputs, build)
+    params = _settings(recipe, backend, dtype) | (launch.settings if launch else {})
+    return Step("adapter", 1, params, inputs, build)
 
 
 def prepare_pairs(source: Path, system: str, recipe: Recipe) -> Step:

@@ -22,11 +22,15 @@ FOLDERS = {
 }
 
 
-def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype) -> SFTConfig:
-    """A recipe's settings as TRL names them."""
+def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype, shared: bool = False) -> SFTConfig:
+    """A recipe's settings as TRL names them; ``shared``: those of one of several processes."""
     settings = recipe.trainer
     stop_early = settings.early_stopping_patience > 0
+    among = {"ddp_find_unused_parameters": False} if shared else {}  # every adapter is in every forward pass
+    if shared and settings.gradient_checkpointing:
+        among["gradient_checkpointing_kwargs"] = {"use_reentrant": False}  # the other kind loses DDP's hooks
     return SFTConfig(
+        **among,
         output_dir=str(checkpoints),
         seed=settings.seed,
         num_train_epochs=settings.epochs,

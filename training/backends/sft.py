@@ -17,6 +17,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from peft.helpers import disable_input_dtype_casting
 from transformers import EarlyStoppingCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTTrainer
 
 from seatrial.training import out_of_memory
@@ -59,9 +60,11 @@ def fine_tune(
     rows = [json.loads(line) for line in lines if line]
     training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
     require_usable(settings.optimizer)
-    trainer = SFTTrainer(
+    launch = request.get("launch") or {}
+    sharded = bool(launch.get("sharded"))
+    trainer = (_Shared if launch else SFTTrainer)(
         model=model,
-        args=arguments(recipe, Path(request["checkpoints"]), dtype),
+        args=arguments(recipe, Path(request["checkpoints"]), dtype, shared=bool(launch)),
         train_dataset=Dataset.from_list(training),
         eval_dataset=Dataset.from_list(validation),
         processing_class=tokenizer,
@@ -69,7 +72,8 @@ def fine_tune(
         callbacks=[Tell(send)],
     )
     for parameter in trainer.model.parameters():
-        if parameter.requires_grad:  # TRL makes QLoRA adapters bf16, too coarse for small updates
+        # TRL makes QLoRA adapters bf16, too coarse for small updates; but FSDP wants one type of all weights.
+        if parameter.requires_grad and not sharded:
             parameter.data = parameter.data.float()
     if settings.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
@@ -81,9 +85,14 @@ def fine_tune(
         result = trainer.train()
     history = trainer.state.log_history
     require_gradients(history)
-    trainer.model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    name_base(out, recipe.base.model)
+    if sharded:  # every process has a part of it; the first one writes the whole
+        trainer.save_model(str(out))
+        (out / "training_args.bin").unlink(missing_ok=True)
+    elif trainer.is_world_process_zero():
+        trainer.model.save_pretrained(out)
+    if trainer.is_world_process_zero():
+        tokenizer.save_pretrained(out)
+        name_base(out, recipe.base.model)
     return {
         "history": history,
         "train_rows": len(training),
@@ -94,3 +103,14 @@ def fine_tune(
         "compute_dtype": str(dtype).removeprefix("torch."),
         "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
+
+
+class _Shared(SFTTrainer):  # type: ignore[misc]
+    """One of several processes: they group rows by length as one process does, so that every update has the
+    rows that it would have there. transformers groups by the rows of one process."""
+
+    def _get_train_sampler(self, *arguments: Any, **named: Any) -> Any:
+        sampler = super()._get_train_sampler(*arguments, **named)
+        if isinstance(sampler, LengthGroupedSampler):
+            sampler.batch_size *= self.args.world_size
+        return sampler

@@ -21,6 +21,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     set_seed(recipe.trainer.seed)  # before the model: LoRA weights are drawn when it is wrapped
     folder, dtype = Path(request["base"]), getattr(torch, request["compute_dtype"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = load_base(folder, dtype, recipe.base.precision)
+    sharded = bool((request.get("launch") or {}).get("sharded"))
+    model = load_base(folder, dtype, recipe.base.precision, storage=dtype if sharded else None)
     config = LoraConfig(**lora_settings(recipe), task_type="CAUSAL_LM")
     return fine_tune(recipe, request, send, model, tokenizer, config)

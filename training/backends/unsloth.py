@@ -52,6 +52,10 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
             where="recipe [base] precision",
             hint=f"it takes {FOUR}, {', '.join(WHOLE)}; in 4 bits it quantises the scales of the blocks, too",
         )
+    if request.get("launch"):
+        raise SeatrialError(
+            "Unsloth trains in one process", where="recipe", hint='backend = "trl" trains in several'
+        )
     set_seed(settings.seed)
     four = precision == FOUR
     model, tokenizer = unsloth.FastLanguageModel.from_pretrained(

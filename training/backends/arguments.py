@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.training_args import OptimizerNames
@@ -26,7 +27,8 @@ def arguments(recipe: Recipe, checkpoints: Path, dtype: torch.dtype, shared: boo
     """A recipe's settings as TRL names them; ``shared``: those of one of several processes."""
     settings = recipe.trainer
     stop_early = settings.early_stopping_patience > 0
-    among = {"ddp_find_unused_parameters": False} if shared else {}  # every adapter is in every forward pass
+    # Every adapter is in every forward pass.
+    among: dict[str, Any] = {"ddp_find_unused_parameters": False} if shared else {}
     if shared and settings.gradient_checkpointing:
         among["gradient_checkpointing_kwargs"] = {"use_reentrant": False}  # the other kind loses DDP's hooks
     return SFTConfig(

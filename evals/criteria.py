@@ -183,10 +183,15 @@ def _measured(
     estimate: Estimate | None = None,
 ) -> Measured:
     estimate = estimate or metric.estimate(scores, criterion)
+    estimator = metric.estimator
     groups: dict[str, list[Score]] = {}
     for score in scores:
         if score.group:
             groups.setdefault(score.group, []).append(score)
+    if estimator.each_group:
+        each = estimator.each_group(scores, criterion)
+    else:
+        each = {group: estimator.value(members, criterion) for group, members in groups.items()}
     return Measured(
         model=model,
         value=estimate.value,
@@ -194,10 +199,7 @@ def _measured(
         high=estimate.high,
         n=estimate.n,
         method=estimate.method,
-        groups={
-            group: {"value": metric.estimator.value(members, criterion), "n": len(members)}
-            for group, members in groups.items()
-        },
+        groups={group: {"value": each[group], "n": len(members)} for group, members in groups.items()},
         scores={score.case: score.value for score in scores},
         answers={score.case: score.actual for score in scores if score.actual},
         picture=metric.picture(scores) if metric.picture else None,

@@ -217,8 +217,8 @@ def _resolved(criterion: Criterion, origin: Origin, sets: Mapping[str, CaseSet])
         )
     absent = "" if names else f"there is no case set {', '.join(map(repr, missing or criterion.cases))}"
     if absent:
-        hint = f'cases/{missing[0]}.jsonl would be it; or waive it: [waivers] {criterion.id!r} = "why"'
-        absent = f"{absent}: {hint}" if missing else absent
+        file = f"cases/{missing[0] if missing else 'domain'}.jsonl"
+        absent = f'{absent}: {file} would be it; or waive it: [waivers] {criterion.id!r} = "why"'
     return criterion.model_copy(update={"cases": names, "absent": absent})
 
 

@@ -92,7 +92,11 @@ def of_labels(name: str) -> Estimator:
         low, high = within(difference, *_bounds(draws, criterion))
         return Comparison(difference, low, high, None, f"paired {METHOD}", len(one))
 
-    return Estimator(value, estimate, compare, enough.of_means(0.0, 1.0), (0.0, 1.0))
+    def each_label(scores: Sequence[Score], criterion: Criterion) -> dict[str, float]:
+        labels = _labels(scores)
+        return dict(zip(labels, map(float, figure(_counted(scores, labels))), strict=True))
+
+    return Estimator(value, estimate, compare, enough.of_means(0.0, 1.0), (0.0, 1.0), each_label)
 
 
 def _margins(counts: Counts) -> tuple[Any, Any, Any]:

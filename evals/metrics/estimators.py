@@ -6,7 +6,7 @@ per token is weighted by tokens in both. So a metric names one estimator, and no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -28,6 +28,8 @@ class Estimator:
 
     ``least``: how many cases a criterion needs, if it does not say so itself; None where nothing is sampled,
     because all there is was counted or measured. ``scale``: the least and the most that a value can be.
+    ``each_group``: the value of each group, for figures that take all scores to tell one group's; by default
+    ``value`` of the group's own scores.
     """
 
     value: Callable[[Sequence[Score], Criterion], float]
@@ -35,6 +37,7 @@ class Estimator:
     compare: Callable[[Sequence[Score], Sequence[Score], Criterion], Comparison]
     least: Callable[[Criterion, str], Least] | None = None
     scale: Scale = (None, None)
+    each_group: Callable[[Sequence[Score], Criterion], Mapping[str, float]] | None = None
 
 
 def pairs(first: Sequence[Score], second: Sequence[Score]) -> Pairs:

@@ -21,7 +21,8 @@ rule  fits if                                                             cause
       compared, and it has three times the words of the reference
  5    a tag of the case, such as ``injection`` or ``long``                hostile input, long input
  6    it declines and what is right does not; or the other way round      refused wrongly, answered wrongly
- 7    expected and answered are both JSON, and the first difference is:
+ 7    the metric asks for words that must be there, or must not           lost facts, forbidden words
+ 8    expected and answered are both JSON, and the first difference is:
       a field that names a tool, or the number of calls                   wrong tool
       a value at the top, where what else is compared lies further in     wrong label
       a field that is not there                                           missing field
@@ -29,8 +30,8 @@ rule  fits if                                                             cause
       a field beside them that is not expected                            invented field
       the value of the only field                                         wrong label
       (expected is an object and the answer has none: wrong schema)
- 8    what is right is one word, or the metric is named after labels      wrong label
- 9    the question has 4,000 characters or more, and four times the       long input
+ 9    what is right is one word, or the metric is named after labels      wrong label
+10    the question has 4,000 characters or more, and four times the       long input
       usual length of this run's questions
  10   else                                                                other
 ====  ==================================================================  ===================
@@ -58,6 +59,7 @@ INVENTED, MISSING = "invented field", "missing field"
 TOO_LONG, DID_NOT_STOP, EMPTY = "too long", "did not stop", "empty answer"
 REFUSED, ANSWERED = "refused wrongly", "answered wrongly"
 WRONG_TOOL, WRONG_ARGUMENT = "wrong tool", "wrong argument"
+LOST, FORBIDDEN = "lost facts", "forbidden words"
 LONG_INPUT, HOSTILE_INPUT, OTHER = "long input", "hostile input", "other"
 
 REPAIRS: Mapping[str, str] = {
@@ -72,6 +74,9 @@ REPAIRS: Mapping[str, str] = {
     ANSWERED: "Add training rows that refuse, or say that they do not know, for questions like these.",
     WRONG_TOOL: "Add training rows that tell the two tools apart, and sharpen their descriptions.",
     WRONG_ARGUMENT: "Add training rows in which this argument takes many values that stand in the question.",
+    LOST: "Add training rows whose answers keep every name, number and phrase like these, and check that all "
+    "references do.",
+    FORBIDDEN: "Take these words out of the training answers, and add rows whose questions hold them.",
     LONG_INPUT: "Add training rows as long as these, and check that context and training length cut none.",
     HOSTILE_INPUT: "Add training rows with such attacks and the right answers; until then filter the input.",
     EMPTY: "Look at the template and the stop words: the model ended at once, or the runtime gave no answer.",
@@ -80,6 +85,12 @@ REPAIRS: Mapping[str, str] = {
 }
 CAUSES = tuple(REPAIRS)
 
+OF_METRIC = {  # what a miss by a metric of constraints is, whatever the answer looks like
+    "must_contain": LOST,
+    "keeps_names": LOST,
+    "keeps_numbers": LOST,
+    "must_not_contain": FORBIDDEN,
+}
 HOSTILE_TAGS = {"hostile", "injection", "prompt-injection", "jailbreak", "adversarial", "attack", "abuse"}
 LONG_TAGS = {"long", "long-input", "long-context", "length"}
 LONG, TIMES = 4_000, 4  # characters of a long question, and how many usual ones it is as long as
@@ -293,6 +304,10 @@ def _declined(seen: _Seen) -> str:
     return ANSWERED if wanted else REFUSED
 
 
+def _breaks_a_constraint(seen: _Seen) -> str:
+    return OF_METRIC.get(seen.metric, "")
+
+
 def _differs(seen: _Seen) -> str:
     if seen.rated or seen.right is None:
         return ""
@@ -325,6 +340,7 @@ RULES: Sequence[Callable[[_Seen], str]] = (
     _is_too_long,
     _declared_input,
     _declined,
+    _breaks_a_constraint,
     _differs,
     _is_another_word,
     _long_question,

@@ -40,6 +40,23 @@ def schema_error(answer: object, schema: dict = CONTRACT) -> str:
     return f"{error.json_path}: {error.message}"
 
 
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("must_contain", "lost facts"),
+        ("keeps_names", "lost facts"),
+        ("keeps_numbers", "lost facts"),
+        ("must_not_contain", "forbidden words"),
+    ],
+)
+def test_a_metric_of_constraints_says_what_is_wrong_with_a_text(metric, expected):
+    assert cause("42", "We are sorry, Ann.", "'42' is not there", metric) == expected
+    assert (
+        cause("42", "We are sorry, Ann.", "'42' is not there") == "wrong label"
+    )  # without it, one word is one
+    assert cause("42", "", "'42' is not there", metric) == "empty answer"
+
+
 # --- form ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("actual", ["", "  \n"])
 def test_an_answer_without_text_is_empty_whatever_was_asked_of_it(actual):
@@ -272,7 +289,7 @@ def test_verdicts_of_a_record_and_of_the_code_give_the_same():
 
 
 def test_every_cause_has_a_repair_of_one_sentence():
-    assert len(CAUSES) == 14
+    assert len(CAUSES) == 16
     assert all(repair.endswith(".") and repair.count(".") == 1 for repair in REPAIRS.values())
 
 

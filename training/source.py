@@ -99,9 +99,9 @@ def task_file(folder: Path) -> Path:
     """
     path = folder if folder.suffix == ".toml" else folder / "task.toml"
     if not path.is_file():
-        raise SeatrialError(
-            "no task here", where=path, hint="give a folder that holds a task.toml: --task=golden/task_api"
-        )
+        near = sorted(str(each.parent) for each in Path().glob("golden/*/task.toml"))[:3]
+        named = " or ".join(f"--task={each}" for each in near) or "--task=golden/NAME"
+        raise SeatrialError("no task here", where=path, hint=f"give a folder that holds a task.toml: {named}")
     return path
 
 

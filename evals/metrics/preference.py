@@ -145,8 +145,8 @@ preference_margin, preference_won, preference_nll_change = (
                 share,
             ),
             (
-                "Negative log-likelihood of held-out chosen answers per token, after the stage on pairs minus "
-                "before",
+                "Negative log-likelihood of held-out chosen answers per token, after the stage on pairs "
+                "minus before",
                 "nats",
                 "lower",
                 _changes,

@@ -18,7 +18,7 @@ from seatrial.training.recipe import Recipe
 
 ACCURACY = "preference_accuracy"  # the metric of cases that say which answer is not wanted
 REJECTED = "rejected"  # what such a case expects not to be preferred to its reference
-OF_STAGE = ("preference_margin", "preference_won", "preference_likelihood")  # of the stage's own record
+OF_STAGE = ("preference_margin", "preference_won", "preference_nll_change")  # of the stage's own record
 MODEL, AGAINST = STEPS[0][2:4]
 
 

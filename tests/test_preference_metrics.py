@@ -45,7 +45,8 @@ def stage(*pairs: tuple[float, float]) -> SimpleNamespace:
 
 
 def criterion(metric: str, **more) -> Criterion:
-    return Criterion(id="X", title="x", metric=metric, why="x", **{"at_least": 0.0, "least_cases": 2, **more})
+    bound = {"at_most" if METRICS[metric].better == "lower" else "at_least": 0.0}
+    return Criterion(id="X", title="x", metric=metric, why="x", **{**bound, "least_cases": 2, **more})
 
 
 def value(metric: str, evidence: SimpleNamespace) -> float:
@@ -58,7 +59,7 @@ def test_figures_of_the_stage_are_those_of_its_held_out_pairs():
     evidence = stage((1.0, -3.0), (-2.0, -3.0), (-1.0, 1.0), (0.0, -2.0))
     assert value("preference_margin", evidence) == pytest.approx((4 + 1 - 2 + 2) / 4)
     assert value("preference_won", evidence) == 0.75
-    assert value("preference_likelihood", evidence) == pytest.approx(-0.05)  # of ten tokens each
+    assert value("preference_nll_change", evidence) == pytest.approx(0.05)  # of ten tokens each
     missed = METRICS["preference_won"].measure(evidence, criterion("preference_won"), "shipped")[2]
     assert missed.missed and missed.stage == "preference"
     assert missed.reason == "the rejected answer gained 2 nats on the chosen one"
@@ -67,8 +68,8 @@ def test_figures_of_the_stage_are_those_of_its_held_out_pairs():
 def test_chosen_answers_that_collapse_with_the_rejected_ones_fail_though_the_margin_grew():
     evidence = stage((-5.0, -25.0), (-7.0, -30.0))
     assert value("preference_margin", evidence) > 0 and value("preference_won", evidence) == 1.0
-    limit = next(c for c in load_task(EXAMPLE).criteria if c.metric == "preference_likelihood").at_least
-    assert value("preference_likelihood", evidence) < limit
+    limit = next(c for c in load_task(EXAMPLE).criteria if c.metric == "preference_nll_change").at_most
+    assert value("preference_nll_change", evidence) > limit
 
 
 @pytest.mark.parametrize("metric", OF_STAGE)

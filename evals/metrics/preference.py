@@ -85,13 +85,13 @@ def _nearer(margin: float) -> str:
     return f"the rejected answer gained {-margin:.3g} nats on the chosen one"
 
 
-def _likelihoods(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
+def _changes(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
     scores = []
     for place, pair in enumerate(_held_out(evidence), 1):
         tokens = pair["tokens"][0]
-        value = _gain(pair, "chosen") / tokens
-        missed = criterion.at_least is not None and value < criterion.at_least
-        reason = f"the chosen answer became less likely, by {-value:.3g} nats a token"
+        value = -_gain(pair, "chosen") / tokens
+        missed = criterion.at_most is not None and value > criterion.at_most
+        reason = f"the chosen answer became less likely, by {value:.3g} nats a token"
         scores.append(_score(place, value, missed, reason, tokens))
     return scores
 
@@ -118,33 +118,38 @@ preference_accuracy = register(
 )
 
 
-def _of_stage(name: str, about: str, unit: str, measure: Measure, estimator: Estimator) -> Metric:
-    return register(Metric(name, about, unit, "higher", measure, estimator, needs_cases=False, of="file"))
+def _of_stage(
+    name: str, about: str, unit: str, better: str, measure: Measure, estimator: Estimator
+) -> Metric:
+    return register(Metric(name, about, unit, better, measure, estimator, needs_cases=False, of="file"))
 
 
-preference_margin, preference_won, preference_likelihood = (
-    _of_stage(name, about, unit, measure, estimator)
-    for name, (about, unit, measure, estimator) in zip(
+preference_margin, preference_won, preference_nll_change = (
+    _of_stage(name, about, unit, better, measure, estimator)
+    for name, (about, unit, better, measure, estimator) in zip(
         OF_STAGE,
         (
             (
                 "How much further apart the stage on pairs moved the log-likelihoods of held-out chosen and "
                 "rejected answers, per pair; DPO's margin divided by its beta",
                 "nats",
+                "higher",
                 _margins,
                 average(),
             ),
             (
                 "Share of held-out pairs that the stage on pairs moved the right way: DPO's reward accuracy",
                 "share",
+                "higher",
                 _won,
                 share,
             ),
             (
-                "How much likelier the stage on pairs made held-out chosen answers, in log-likelihood per "
-                "token; below 0 they became less likely",
+                "Negative log-likelihood of held-out chosen answers per token, after the stage on pairs "
+                "minus before",
                 "nats",
-                _likelihoods,
+                "lower",
+                _changes,
                 per_token(),
             ),
         ),

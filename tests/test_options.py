@@ -104,7 +104,7 @@ def test_an_option_and_its_value_may_be_two_words_after_the_modules(gate):
 
 def test_store_and_report_dir_name_where_things_are_kept(gate, own_store):
     run = gate("-k", "EOS")
-    assert {path.name for path in own_store.iterdir()} == {"generations", "locks", "logs", "tmp"}
+    assert {path.name for path in own_store.iterdir()} == {"generations", "locks", "logs", "reports", "tmp"}
     assert run.folder.parent.parent == gate.reports
 
 

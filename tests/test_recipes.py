@@ -44,7 +44,7 @@ def test_every_recipe_can_be_read_and_is_named_as_its_file(name):
 @pytest.mark.parametrize("name", ["llama-3.1-8b-unsloth", "llama-3.1-8b-trl"])
 def test_the_specification_s_numbers(name):
     recipe = load_recipe(name)
-    assert recipe.base.precision == "nf4"
+    assert recipe.base.precision == "nf4-double"
     lora, trainer = recipe.lora, recipe.trainer
     assert (lora.r, lora.alpha, lora.dropout, len(lora.target_modules)) == (16, 16, 0, 7)
     assert (trainer.epochs, trainer.batch_size, trainer.gradient_accumulation) == (3, 4, 4)

@@ -21,7 +21,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTTrainer
 
 from seatrial.training import out_of_memory
-from seatrial.training.backends.arguments import arguments, require_usable, tracked
+from seatrial.training.backends.arguments import arguments, tracked
 from seatrial.training.backends.around import Tell, name_base, require_gradients
 from seatrial.training.recipe import Recipe
 
@@ -59,7 +59,6 @@ def fine_tune(
     lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
     training, validation = rows[: -settings.validation_rows], rows[-settings.validation_rows :]
-    require_usable(settings.optimizer)
     launch = request.get("launch") or {}
     sharded = bool(launch.get("sharded"))
     trainer = (_Shared if launch else SFTTrainer)(

@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig
 from transformers import AutoTokenizer, set_seed
 
+from seatrial.training.backends.arguments import require_usable
 from seatrial.training.backends.sft import fine_tune, lora_settings
 from seatrial.training.base_model import load_base
 from seatrial.training.recipe import Recipe
@@ -18,6 +19,7 @@ from seatrial.training.recipe import Recipe
 def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     """See :class:`seatrial.training.backends.Backend`."""
     recipe = Recipe.model_validate(request["recipe"])
+    require_usable(recipe.trainer.optimizer)  # before the model is loaded, which takes minutes
     set_seed(recipe.trainer.seed)  # before the model: LoRA weights are drawn when it is wrapped
     folder, dtype = Path(request["base"]), getattr(torch, request["compute_dtype"])
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -31,6 +31,7 @@ except (
 import torch
 from transformers import set_seed
 
+from seatrial.training.backends.arguments import require_usable
 from seatrial.training.backends.sft import fine_tune, lora_settings
 from seatrial.training.recipe import Recipe
 
@@ -56,6 +57,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
         raise SeatrialError(
             "Unsloth trains in one process", where="recipe", hint='backend = "trl" trains in several'
         )
+    require_usable(settings.optimizer)
     set_seed(settings.seed)
     four = precision == FOUR
     model, tokenizer = unsloth.FastLanguageModel.from_pretrained(

@@ -26,7 +26,7 @@ from tests.test_xdist import stable
 WAYS = ("wheel", "sdist", "git", "editable", "checkout")
 LIMIT = 300
 # What a wheel may hold besides modules: data that they read, the example and what a new task is made from.
-DATA = {".toml", ".html", ".json", ".jsonl", ".txt", ".md", ".in", ".yml", ".py", ".csv"}
+DATA = {".toml", ".html", ".json", ".jsonl", ".txt", ".md", ".in", ".yml", ".py", ".csv", ".yaml"}
 
 
 def call(*command: str | Path, cwd: Path, **environment: str) -> str:

@@ -30,7 +30,7 @@ def with_adapter(model: Any, adapter: Path, **how: Any) -> Any:
 
 
 def added_rows(model: Any, adapter: Path) -> int:
-    """How many tokens the embeddings had in training, where those of ``model`` have another number; else 0."""
+    """How many tokens the embeddings had in training, if those of ``model`` have another number; else 0."""
     inputs = model.get_input_embeddings()
     if inputs is None:
         return 0

@@ -1,8 +1,8 @@
 """A base model as training holds it: in 4 or 8 bits, or whole. Training and merging load it here.
 
-What an adapter was trained beside is part of what was trained, so a merge starts from the same numbers. A base
-whose weights lie there quantised already (``…-bnb-4bit``) is loaded as it is, whatever precision is asked for:
-its own ``quantization_config`` says which layers are packed and how.
+What an adapter was trained beside is part of what was trained, so a merge starts from the same numbers. A
+base whose weights lie there quantised already (``…-bnb-4bit``) is loaded as it is, whatever precision is
+asked for: its own ``quantization_config`` says which layers are packed and how.
 
 On CPUs with AVX512-BF16 bitsandbytes repacks the weights at the first evaluation forward pass, and training
 after it stalls in silence with gradients near zero; repacking is turned off.

@@ -1,14 +1,14 @@
 """The trained model, one tensor at a time: the base as training held it, with the adapter added by peft.
 
 A whole 8B model in float32 is 32 GB; here the memory is that of the adapter and of a few of the largest
-tensors. The model is laid out without weights (on torch's "meta" device), which tells which layers transformers
-quantises and on which ones peft puts what; a layer gets its weights when it is asked for, is merged by peft's own
-code, and is emptied again. So LoRA, rsLoRA, DoRA, trained embeddings and heads, single trained tokens and
-biases are all what peft makes of them.
+tensors. The model is laid out without weights (on torch's "meta" device), which tells which layers
+transformers quantises and on which ones peft puts what; a layer gets its weights when it is asked for, is
+merged by peft's own code, and is emptied again. So LoRA, rsLoRA, DoRA, trained embeddings and heads, single
+trained tokens and biases are all what peft makes of them.
 
 Not every model is laid out as it is stored (experts that transformers puts together, a text model inside one
-that also sees), and some adapters change the base itself (PiSSA, OLoRA): those raise :class:`NotByTensor`, and
-the whole model is loaded instead.
+that also sees), and some adapters change the base itself (PiSSA, OLoRA): those raise :class:`NotByTensor`,
+and the whole model is loaded instead.
 """
 
 from __future__ import annotations
@@ -128,22 +128,23 @@ class Exact:
         from torch.nn import Parameter
 
         for kind, tensor in _own_tensors(layer):
-            value = self._value(f"{module_name}.{kind}", tensor)
-            setattr(
-                layer, kind, Parameter(value, requires_grad=False) if kind in layer._parameters else value
-            )
+            value: Any = self._value(f"{module_name}.{kind}", tensor)
+            if kind in layer._parameters:
+                value = Parameter(value, requires_grad=False)
+            setattr(layer, kind, value)
 
     def _value(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """``tensor`` itself where the adapter brought it, else that of the base, with rows for added tokens."""
+        """``tensor`` where the adapter brought it, else that of the base, with rows for added tokens."""
         import torch
 
         if _is_there(tensor):
             return tensor.detach().float()
         other = self._tied.get(name)
         if other is not None:
-            module, _, kind = other.rpartition(".")
-            found = dict(_own_tensors(self._submodule(module))).get(kind)
-            if found is not None and _is_there(found) and not _is_adapters(self._submodule(module)):
+            name_of, _, kind = other.rpartition(".")
+            module = self._submodule(name_of)
+            found = None if _is_adapters(module) else dict(_own_tensors(module)).get(kind)
+            if found is not None and _is_there(found):
                 return found.detach().float()
         value = self.held(name)
         if value.ndim == 2 and tensor.shape[0] > value.shape[0]:
@@ -194,7 +195,10 @@ def _laid_out(base: Path) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(base)
+    try:
+        config = AutoConfig.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise NotByTensor(f"there is no configuration of a model: {error}") from None
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config
     with torch.device("meta"):
@@ -248,8 +252,8 @@ def _adapted(model: Any, adapter: Path) -> Any:
 
 
 def _hollow(model: Any) -> None:
-    """Give every parameter a single number that stands for all of its own: peft would move an adapter to where
-    its base is, and on the "meta" device it would be lost. Parameters that are shared stay so."""
+    """Give every parameter a single number that stands for all of its own: peft would move an adapter to
+    where its base is, and on the "meta" device it would be lost. Parameters that are shared stay so."""
     import torch
 
     known: dict[int, Any] = {}

@@ -6,8 +6,8 @@ Merging into the original 16-bit weights, or calling ``merge_and_unload()`` on t
 model that nobody trained.
 
 The result is float32: in 16 bits the sum would be rounded before its conversion to GGUF rounds it, and small
-updates of an adapter would be lost. It is written in shards, one tensor after the other, so that memory does not
-grow with the model (:mod:`seatrial.training.exact`).
+updates of an adapter would be lost. It is written in shards, one tensor after the other, so that memory does
+not grow with the model (:mod:`seatrial.training.exact`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PIECES, INDEX = "tokenizer.model", "model.safetensors.index.json"
 
 
 def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``; without
-    an adapter, the base as it was held."""
+    """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``;
+    without an adapter, the base as it was held."""
     import torch
 
     out, base = Path(request["out"]), Path(request["base"])
@@ -89,7 +89,7 @@ def _save_config(exact: Exact, tied: bool, base: Path, out: Path) -> None:
 
 def _save_tokenizer(adapter: Path | None, base: Path, out: Path) -> None:
     """That of the training: the adapter's own, where one lies beside it, else the base's. Its SentencePiece
-    model is copied, which transformers leaves out: without its scores llama.cpp would split words otherwise."""
+    model is copied, which transformers leaves out: without its scores llama.cpp splits words otherwise."""
     from transformers import AutoTokenizer
 
     source = adapter if adapter and _has_tokenizer(adapter) else base

@@ -1,10 +1,10 @@
 """What an adapter was trained beside: the base's weights in 4 bits, in 8, or whole.
 
-The trained model is the base *as it was trained on* and the adapter; merged into other numbers, the adapter is
-a model that nobody trained. peft does not write down in which precision the base was held, so it is read from
-whatever does, in this order: the manifest of an adapter that was trained here; the adapter's own
-configuration, the name of its base and peft's model card; the base's ``quantization_config``; the option
-``--trained-on``; the recipe. Where none says, that is an error: it is not guessed.
+The trained model is the base *as it was trained on* and the adapter; merged into other numbers, the adapter
+is a model that nobody trained. peft does not write down in which precision the base was held, so it is read
+from whatever does: the manifest of an adapter that was trained here; the adapter's own configuration, peft's
+model card and the name of its base; the base's ``quantization_config``; the option ``--trained-on``. What
+they say must agree. Where none says, the recipe is asked, and then it is an error: it is not guessed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ WORDS: tuple[str, ...] = get_args(Precision)
 FOUR_BITS = ("nf4", "nf4-double")
 WHOLE = ("bf16", "fp16", "fp32")
 CARD = "quantization config was used during training:"  # what peft writes before the settings in README.md
-NAMED = {
-    "bnb-4bit": FOUR_BITS,
-    "bnb-8bit": ("int8",),
-}  # ends of names under which quantised bases are published
+# ends of the names under which quantised bases are published
+NAMED: Mapping[str, tuple[str, ...]] = {"bnb-4bit": FOUR_BITS, "bnb-8bit": ("int8",)}
 QUANTISED_NAME = re.compile(r"[-_.](gptq|awq|aqlm|hqq|exl2|gguf)\b", re.IGNORECASE)
 
 
@@ -242,8 +240,8 @@ def _contradiction(adapter: Path, first: _Said, allowed: tuple[str, ...], other:
 
 def _unreadable(where: Path | str, what: str) -> SeatrialError:
     return SeatrialError(
-        f"{what}: the weights that this adapter was trained on cannot be made here, only those of bitsandbytes "
-        "(nf4, int8) and whole ones",
+        f"{what}: the weights that this adapter was trained on cannot be made here, only those of "
+        "bitsandbytes (nf4, int8) and whole ones",
         where=where,
         hint="judge the file without --adapter, against the merged model alone: --hf-model=DIR",
     )

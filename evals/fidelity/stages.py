@@ -17,7 +17,8 @@ STAGES = (DATA, TRAINING, MERGE, CONVERSION, TOKENIZER, TEMPLATE, QUANTISATION, 
 ADVICE = {
     DATA: "take what leaked out of the training data and train again",
     TRAINING: "look at the loss curve and the rows; the export is not at fault",
-    MERGE: "merge once, by the exact route: adapter into the dequantised NF4 weights (training/merge.py)",
+    MERGE: "merge once, by the exact route: the adapter into the weights that it was trained beside, "
+    "dequantised (training/merge.py); without --hf-model, Seatrial merges --adapter that way itself",
     CONVERSION: "convert the merged folder again with the converter of the installed llama.cpp",
     TOKENIZER: "export the tokenizer that was trained with: vocabulary, pre-tokenizer, BOS and EOS",
     TEMPLATE: "put the trained chat template, its default system prompt and its stop strings into the export",

@@ -4,9 +4,9 @@
 have 0.1B. Prints a table, with what the same steps would take at 8B: a straight line through this size and a
 tiny model. Nothing is trained: the adapter is random, of rank 16 on all linear layers, beside an NF4 base.
 
-Memory is the largest resident set of any one process of a step, as the kernel counts it: files that are mapped
-count, too, as far as they were read, although the kernel may take those pages back. Needs the extra ``train``;
-the tokenizer is that of the CPU recipe.
+Memory is the largest resident set of any one process of a step, as the kernel counts it: files that are
+mapped count, too, as far as they were read, although the kernel may take those pages back. Needs the extra
+``train``; the tokenizer is that of the CPU recipe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 TINY = (256, 2)
 EIGHT_BILLION = 16.06  # GB in 16 bits of Llama 3.1 8B
+DECODING = {"temperature": 0.0, "max_tokens": 16, "context": 512}
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -120,7 +121,7 @@ class _Chain:
     def build_quantised(self) -> None:
         from seatrial.training import steps
 
-        self.quantised = self.store.build(steps.quantize(self.f16, "q4_k_m", "random", "", {}))
+        self.quantised = self.store.build(steps.quantize(self.f16, "q4_k_m", "random", "", DECODING))
 
     def build_weights(self) -> None:
         from seatrial.evals.fidelity import weights

@@ -126,7 +126,7 @@ def _base(way: Way, place: Path) -> Path:
     _tokenizer(folder)
     if way.checkpoint is None:
         return folder
-    packed_folder = place / "base-bnb-4bit"
+    packed_folder = place / f"base-bnb-{8 if way.precision == 'int8' else 4}bit"
     load_base(folder, torch.float32, way.precision, ["lm_head", *way.checkpoint]).save_pretrained(
         packed_folder
     )

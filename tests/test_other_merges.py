@@ -5,12 +5,19 @@ python -m pytest tests/test_other_merges.py -s   prints the matrix of docs/adapt
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 from seatrial.evals.fidelity.strength import fit, mistake
-from tests.adapters import Way, gguf, made
+from seatrial.training import memory_ladder, steps
+from seatrial.training.store import Store, default_root
+from tests.adapters import Trained, Way, gguf, made
 from tests.other_merges import TOOLS, merged_by
+from tests.trained_tiny import Tiny, run_here
 
 WAYS = {
     "nf4": Way(),
@@ -19,6 +26,7 @@ WAYS = {
     "nf4, embeddings and head": Way(lora={"modules_to_save": ["embed_tokens", "lm_head"]}),
     "bf16": Way("bf16"),
 }
+DECODING = {"temperature": 0.0, "max_tokens": 16, "context": 512}
 WRONG = {"LLaMA-Factory": "the base as it was published", "peft": "rounds the sum once more"}
 
 
@@ -47,3 +55,101 @@ def test_a_merge_is_told_by_what_it_did(trained, tool):
         assert wrong in said
         assert cost > 1e-4
     assert mistake(fit(f16, f16, None, one.adapter, one.base, one.held), merge=True) == ""
+
+
+# --- in the gate ----------------------------------------------------------------------------------------
+CRITERIA = """
+[[criteria]]
+id = "FIDELITY.adapter"
+title = "The adapter is in the file once"
+metric = "adapter_strength_error"
+at_most = 0.08
+why = "For this test."
+
+[[criteria]]
+id = "FIDELITY.kl.merged"
+title = "Divergence of the merged model"
+metric = "kl_divergence"
+model = "merged"
+cases = "heldout"
+at_most = 0.001
+stage = "merge"
+why = "For this test."
+
+[waivers]
+contract = "test"
+stopping = "test"
+base = "test"
+export = "test"
+"""
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """The miniature's model, trained by our own backend, with LLaMA-Factory's merge of it as a Q8_0 file; the
+    adapter names its base's folder and nothing says how that was held, as with one that peft saved."""
+    folder = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (steps, memory_ladder):
+            patch.setattr(module, "run_job", run_here)
+        tiny = Tiny(folder)
+        # rates and ranks that change a random model enough for its merge to be seen
+        recipe = tiny.recipe(trainer={"epochs": 2, "learning_rate": 2e-2}, lora={"r": 8, "alpha": 32})
+        store, base, adapter = tiny.train(recipe)
+        own = Path(shutil.copytree(adapter.path, folder / "adapter"))
+        (own / "manifest.json").unlink()
+        path = own / "adapter_config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(config | {"base_model_name_or_path": str(base.path)}), encoding="utf-8")
+        one = Trained(Way(), base.path, own, folder)
+        merged = merged_by("LLaMA-Factory", one, folder / "by-llama-factory")
+        converter = Store(default_root()).build(steps.fetch_converter())
+        f16 = store.build(
+            steps.convert(store.build(steps.take_in_folder(merged, "model")), converter, "lamp")
+        )
+        file = steps.gguf_file(store.build(steps.quantize(f16, "q8_0", "lamp", "", DECODING)))
+    return file, own, merged
+
+
+def options(tuned):
+    return [f"--{name}={path}" for name, path in zip(("gguf", "adapter", "hf-model"), tuned, strict=True)]
+
+
+def test_the_gate_says_what_another_tool_s_merge_costs_and_what_to_do_instead(gate, tuned, monkeypatch):
+    monkeypatch.setattr("tests.conftest.TIMEOUT", 400.0)  # models are loaded
+    text = (gate.task / "task.toml").read_text(encoding="utf-8")
+    (gate.task / "task.toml").write_text(text.partition("[[criteria]]")[0] + CRITERIA, encoding="utf-8")
+    for cases in gate.task.glob("cases/*.jsonl"):  # no criterion here reads an expectation, so there is none
+        rows = [json.loads(line) for line in cases.read_text(encoding="utf-8").splitlines()]
+        bare = ({key: value for key, value in row.items() if key != "expect"} for row in rows)
+        cases.write_text("".join(json.dumps(row) + "\n" for row in bare), encoding="utf-8")
+    gate.store = default_root()
+    run = gate(*options(tuned), "--trained-on=nf4", fault="")
+    merge, strength = run.verdicts["FIDELITY.kl.merged"], run.verdicts["FIDELITY.adapter"]
+    assert (merge["status"], strength["status"]) == ("FAIL", "FAIL"), run.output
+    assert any("the base as it was published" in note for note in merge["notes"])
+    assert merge["measured"]["value"] > 0.001
+    assert "without --hf-model, Seatrial merges --adapter that way itself" in merge["advice"]
+    assert "the base as it was published" in strength["misses"][0]["reason"]
+    assert merge["stages"] == ["merge"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([], "nothing says in which precision the base was held"),
+        (["--trained-on=nf5"], "did you mean 'nf4'"),
+    ],
+)
+def test_what_an_adapter_was_trained_on_is_asked_before_anything_is_built(gate, tuned, more, told, own_store):
+    run = gate(*options(tuned), *more, fault="")
+    assert (run.status, run.folder) == (4, None)
+    assert told in run.output
+    assert "--trained-on" in run.output
+    assert not any(own_store.glob("*/*/manifest.json"))
+
+
+def test_the_option_needs_an_adapter(gate):
+    run = gate("--trained-on=nf4", fault="")
+    assert run.status == 4
+    run.lines.fnmatch_lines(["*--trained-on: needs --adapter=DIR*"])

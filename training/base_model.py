@@ -64,6 +64,7 @@ def load_dequantised(
     model = model.dequantize().float()
     model.config.quantization_config = None
     del model.config.quantization_config
+    vars(model).pop("_weight_conversions", None)  # saving would pack the weights again as they were found
     return model
 
 

@@ -28,6 +28,7 @@ ALLOWED = 0.02  # how far a factor may be off, besides the share of the weights'
 ERRORS = 5  # ... and besides this many of its standard errors
 UNKNOWN = 0.1  # standard error from which a factor is not known: a base that training did not round has no R
 LAYOUT = 0.9  # relative difference of an export from our merge and from the base: its rows lie otherwise
+LITTLE = 0.25  # share of a base's rounding below which it was merged into the base without it
 NEAR = 0.05  # of a factor from the number that it is called
 AGAIN = 0.01  # relative difference of a merged model that 16 bits (0.002 at most) do not explain
 ROWS = 4096  # that are fitted at a time
@@ -87,7 +88,7 @@ def mistake(found: Strength, merge: bool = False) -> str:
             share = found.rounding - found.expected[1] + 1
             told.append(
                 "it was merged into the base as it was published, not as it was rounded for the training"
-                if abs(share) < NEAR
+                if abs(share) < LITTLE
                 else f"its base has {share:.2f} of the rounding that the training had"
             )
     if found.whole is not None:

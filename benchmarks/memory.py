@@ -183,7 +183,7 @@ def _make(place: Path, hidden: int, layers: int) -> float:
     model.save_pretrained(place / "base")
     tokenizer.save_pretrained(place / "base")
     _adapter(model, place / "adapter")
-    return sum(parameter.numel() for parameter in model.parameters()) * 2 / 1e9
+    return float(sum(parameter.numel() for parameter in model.parameters()) * 2 / 1e9)
 
 
 def _adapter(model: Any, folder: Path) -> None:

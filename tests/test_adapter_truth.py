@@ -13,35 +13,8 @@ from seatrial.evals.fidelity.strength import fit, mistake
 from seatrial.training import exact
 from seatrial.training.merge import merge
 from seatrial.training.trained_on import trained_on
-from tests.adapters import WORDS, Way, changed, gguf, made, without
+from tests.adapters import WAYS, changed, gguf, made, without
 
-SAVED = {"modules_to_save": ["embed_tokens", "lm_head"]}
-TOKENS = {"trainable_token_indices": [5, 9, 11]}
-NEW = {"trainable_token_indices": {"embed_tokens": [WORDS, WORDS + 1]}}
-WAYS = {
-    "nf4": Way(),
-    "nf4, rsLoRA": Way(lora={"use_rslora": True}),
-    "nf4, DoRA": Way(lora={"use_dora": True}),
-    "nf4, embeddings and head": Way(lora=SAVED),
-    "nf4, single tokens": Way(lora=TOKENS),
-    "nf4, tied, new tokens": Way(lora=SAVED, added=3, tied=True),
-    "nf4, new tokens one by one": Way(lora=NEW, added=2, tied=True),
-    "nf4, tied, head": Way(lora={"target_modules": ["q_proj", "lm_head"]}, tied=True),
-    "nf4, patterns": Way(lora={"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"up_proj": 32}}),
-    "nf4-double": Way("nf4-double"),
-    "nf4-double, DoRA": Way("nf4-double", lora={"use_dora": True}),
-    "checkpoint in 4 bits": Way("nf4-double", checkpoint=("model.layers.0.mlp",)),
-    "checkpoint in 4 bits, DoRA, embeddings": Way(
-        "nf4", lora={"use_dora": True, **SAVED}, checkpoint=("model.layers.1.self_attn.q_proj",)
-    ),
-    "checkpoint in 8 bits": Way("int8", checkpoint=()),
-    "int8": Way("int8"),
-    "int8, rsLoRA, head": Way("int8", lora={"use_rslora": True, "modules_to_save": ["lm_head"]}),
-    "bf16": Way("bf16"),
-    "bf16, DoRA": Way("bf16", lora={"use_dora": True}),
-    "fp16, new tokens": Way("fp16", added=4),
-    "fp32, rsLoRA": Way("fp32", lora={"use_rslora": True}, stored="float32"),
-}
 ROUNDED = ("nf4", "nf4-double")
 
 

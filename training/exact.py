@@ -267,7 +267,7 @@ def _hollow(model: Any) -> None:
 
 def _is_there(tensor: torch.Tensor) -> bool:
     """Whether a tensor has numbers of its own: the adapter brought it."""
-    return tensor.device.type != "meta" and tensor.untyped_storage().nbytes() >= tensor.nbytes
+    return tensor.device.type != "meta" and bool(tensor.untyped_storage().nbytes() >= tensor.nbytes)
 
 
 def _is_adapters(module: Any) -> bool:

@@ -92,9 +92,11 @@ def _save_tokenizer(adapter: Path | None, base: Path, out: Path) -> None:
     model is copied, which transformers leaves out: without its scores llama.cpp splits words otherwise."""
     from transformers import AutoTokenizer
 
-    source = adapter if adapter and _has_tokenizer(adapter) else base
-    AutoTokenizer.from_pretrained(source).save_pretrained(out)
-    for folder in (source, base):
+    AutoTokenizer.from_pretrained(base).save_pretrained(out)
+    other = adapter if adapter and _has_tokenizer(adapter) and not _same_tokenizer(adapter, out) else None
+    if other:
+        AutoTokenizer.from_pretrained(other).save_pretrained(out)
+    for folder in filter(None, (other, base)):
         if (folder / PIECES).is_file() and not (out / PIECES).exists():
             shutil.copyfile(folder / PIECES, out / PIECES)
 
@@ -102,3 +104,11 @@ def _save_tokenizer(adapter: Path | None, base: Path, out: Path) -> None:
 def _has_tokenizer(folder: Path) -> bool:
     files = ("tokenizer.json", PIECES, "vocab.json")
     return (folder / "tokenizer_config.json").is_file() and any((folder / name).is_file() for name in files)
+
+
+def _same_tokenizer(folder: Path, out: Path) -> bool:
+    def read(path: Path) -> bytes | None:
+        return path.read_bytes() if path.is_file() else None
+
+    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "added_tokens.json")
+    return all(read(folder / name) == read(out / name) for name in names)

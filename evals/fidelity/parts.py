@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def by_matrices(
         untrained = permuted(stored.read(update.hf_name).float().numpy(), update.heads)
         return Parts(untrained, before - untrained, change)
 
-    return {each.name: lambda each=each: made(each) for each in updates(adapter, f16)}
+    return {each.name: partial(made, each) for each in updates(adapter, f16)}
 
 
 def by_merge(
@@ -144,12 +145,12 @@ def by_merge(
         )
         return Parts(stored, held_ - stored, merged - held_)
 
-    found = {}
+    found: dict[str, Callable[[], Parts | None]] = {}
     for name in exact.changed():
         module, _, kind = name.rpartition(".")
         known = names.of(module)
         if known is not None and kind == "weight" and len(exact.shapes[name]) == 2:
-            found[known] = lambda name=name: made(name)
+            found[known] = partial(made, name)
     return found
 
 

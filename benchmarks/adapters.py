@@ -3,8 +3,8 @@
 ``python -m benchmarks.adapters`` trains a random Llama of two layers in each way of ``tests/adapters.py``, by
 plain peft, merges it by our own route, as LLaMA-Factory, Unsloth and peft's usual script do (their
 arithmetic, ``tests/other_merges.py``), and with up to four faults. The numbers are KL(trained || merged) in
-nats per token, on the lines that were learnt; a random model hardly tells its words apart, so a real one loses
-more. A star: the check of the adapter's strength said that something is wrong.
+nats per token, on the lines that were learnt; a random model hardly tells its words apart, so a real one
+loses more. A star: the check of the adapter's strength said that something is wrong.
 """
 
 from __future__ import annotations

@@ -114,12 +114,12 @@ def lines(way: Way) -> torch.Tensor:
     return torch.randint(0, WORDS + way.added, (6, 24), generator=generator)
 
 
-def made(way: Way, place: Path) -> Trained:
-    """Train by ``way`` in the folder ``place``."""
+def made(way: Way, place: Path, base: Path | None = None) -> Trained:
+    """Train by ``way`` in the folder ``place``; ``base``: a Llama that is there already."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(7)
-    base = _base(way, place)
+    base = base or _base(way, place)
     model = load_base(base, torch.float32, way.precision)
     if way.added:
         model.resize_token_embeddings(WORDS + way.added)

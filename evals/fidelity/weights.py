@@ -61,21 +61,22 @@ def of_file(
     in ``unread`` why there are none; ``merge`` is the adapter's strength in ``f16``, where the merged model
     was ``given`` beside the adapter and its base."""
     inputs = {"file": file_sha256, "f16": f16.digest}
-    request: dict[str, Any] = {"file": str(file), "f16": str(gguf_of(f16)), "given": given}
-    if quantised:
-        inputs["quantised"], request["quantised"] = quantised.digest, str(gguf_of(quantised))
-    for name, artifact in (("adapter", adapter), ("base", base)):
+    for name, artifact in (("quantised", quantised), ("adapter", adapter), ("base", base)):
         if artifact:
-            inputs[name], request[name] = artifact.digest, str(artifact.path)
+            inputs[name] = artifact.digest
     held = held_as(adapter) if adapter and base else None
-    request |= {"held": held, "same": any(file_sha256 in _digests(own) for own in (f16, quantised) if own)}
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request: dict[str, Any] = {"file": str(file), "f16": str(gguf_of(f16)), "out": str(out)}
+        request |= {"quantised": str(gguf_of(quantised)) if quantised else None, "given": given, "held": held}
+        request |= {
+            "adapter": str(adapter.path) if adapter else None,
+            "base": str(base.path) if base else None,
+        }
+        request["same"] = any(file_sha256 in _digests(own) for own in (f16, quantised) if own)
         log = out.parent.parent / "logs" / f"weights-{out.name}.log"
         with JsonProcess("seatrial.evals.fidelity.weights", log, "the weights of the file") as process:
-            facts: Mapping[str, Any] = process.call(
-                request | {"out": str(out)}, SILENCE, lambda event: progress.update(**event)
-            )
+            facts: Mapping[str, Any] = process.call(request, SILENCE, lambda event: progress.update(**event))
         return facts
 
     params = decided_by(__name__, packages=PACKAGES) | {"held": held, "given": given}

@@ -1,10 +1,10 @@
 """What merges cost, by way of training and by tool: the table of docs/adapters.md.
 
-``python -m benchmarks.adapters`` trains a random Llama of two layers in each way of ``tests/adapters.py``, by
-plain peft, merges it by our own route, as LLaMA-Factory, Unsloth and peft's usual script do (their
-arithmetic, ``tests/other_merges.py``), and with up to four faults. The numbers are KL(trained || merged) in
-nats per token, on the lines that were learnt; a random model hardly tells its words apart, so a real one
-loses more. A star: the check of the adapter's strength said that something is wrong.
+``python -m benchmarks.adapters [WAY ...]`` trains a random Llama of two layers in each way of
+``tests/adapters.py``, by plain peft, merges it by our own route, as LLaMA-Factory, Unsloth and peft's usual
+script do (their arithmetic, ``tests/other_merges.py``), and with up to four faults. The numbers are
+KL(trained || merged) in nats per token, on the lines that were learnt; a random model hardly tells its words
+apart, so a real one loses more. A star: the check of the adapter's strength said that something is wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def main() -> int:
     torch.set_num_threads(1)
     heads = ["trained", "Seatrial", *TOOLS, "faults seen"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    named = sys.argv[1:]  # beginnings of names of ways; none: all
     for name, way in WAYS.items():
+        if named and not name.startswith(tuple(named)):
+            continue
         with TemporaryDirectory() as folder:
             one = made(way, Path(folder))
             cells = {who: _cell(one, merged) for who, merged in _merges(one)}

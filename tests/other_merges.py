@@ -51,6 +51,7 @@ def merged_by(tool: str, trained: Trained, out: Path, dtype: str = "float16") ->
     model = TOOLS[tool](trained, dtype)
     if getattr(model.config, "quantization_config", None) is not None:
         del model.config.quantization_config
+    vars(model).pop("_weight_conversions", None)  # saving would pack the weights again as they were found
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(trained.base).save_pretrained(out)
     return out

@@ -100,6 +100,16 @@ def test_a_merge_into_the_published_weights_is_found(trained, right):
         assert "the base as it was published" in mistake(found)
 
 
+def test_a_merge_into_the_published_weights_is_no_fault_where_training_hardly_rounded_them(trained, right):
+    if trained.way.precision in ROUNDED or trained.way.checkpoint is not None:
+        pytest.skip("training rounded its base, or the published one is not here")
+    folder = trained.merged("published", precision="fp32")
+    assert abs(trained.divergence(folder)) < 1e-4
+    found = strength(trained, gguf(folder, trained.place), right[1])
+    assert found.right, found
+    assert mistake(found, merge=True) == ""
+
+
 def test_an_adapter_that_was_merged_twice_is_found(trained, right):
     if trained.way.lora.get("use_dora") or trained.way.added:
         pytest.skip("a second DoRA adds little to the first; rows that were added are there already")

@@ -28,6 +28,7 @@ ALLOWED = 0.02  # how far a factor may be off, besides the share of the weights'
 ERRORS = 5  # ... and besides this many of its standard errors
 UNKNOWN = 0.1  # standard error from which a factor is not known: a base that training did not round has no R
 LAYOUT = 0.9  # relative difference of an export from our merge and from the base: its rows lie otherwise
+SLIGHT = 0.02  # size of a rounding, relative to the weights, below which it is no matter: 8 bits lose 0.6 %
 LITTLE = 0.25  # share of a base's rounding below which it was merged into the base without it
 NEAR = 0.05  # of a factor from the number that it is called
 AGAIN = 0.01  # relative difference of a merged model that 16 bits (0.002 at most) do not explain
@@ -220,7 +221,9 @@ class _Sums:
     def strength(self) -> Strength:
         import numpy as np
 
-        solved = _solved(self.normal, self.sides, self.square, self.count, self.fitted)
+        rounded = self.normal[1, 1] > SLIGHT**2 * self.whole
+        normal = self.normal if rounded else np.diag([self.normal[0, 0], 0.0])
+        solved = _solved(normal, self.sides, self.square, self.count, self.fitted)
         known = [solved.adapter, solved.expected[1] if solved.rounding is None else solved.rounding]
         off = np.array(known) - solved.expected
         explained = min(1.0, float(off @ self.normal @ off) / self.apart) if self.apart else 0.0

@@ -13,13 +13,17 @@ from seatrial.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Given:
-    """A model that was made elsewhere: its file, and whatever its makers can show of how it came about."""
+    """A model that was made elsewhere: its file, and whatever its makers can show of how it came about.
+
+    ``trained_on``: what ``--trained-on`` says of the base that ``adapter`` was trained beside.
+    """
 
     gguf: Path
     base_gguf: Path | None
     adapter: Path | None
     hf_model: Path | None
     modelfile: Path | None
+    trained_on: str | None = None
 
 
 @dataclass(frozen=True)

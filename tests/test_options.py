@@ -27,6 +27,8 @@ HELP = {
     "--gguf=FILE": "judge this GGUF file; nothing is trained",
     "--base-gguf=FILE": "with --gguf: the untuned model as a GGUF file",
     "--adapter=DIR": "with --gguf: the LoRA adapter that it was made from",
+    "--trained-on=PRECISION": "with --adapter: how its base was held in training, where neither adapter nor base says: "
+    "nf4, nf4-double, int8, bf16, fp16 or fp32",
     "--hf-model=DIR": "with --gguf: the merged Hugging Face model that it was made from",
     "--train=FILE": "with --gguf or --program: the rows that it was trained on, to look for the cases among them",
     "--modelfile=FILE": "with --gguf: its Ollama Modelfile (default: the one beside it)",

@@ -82,7 +82,7 @@ PACKAGES = {
 }
 MODULES = {
     "adapter-answer": {"seatrial.evals.models.adapter"},
-    "trained": {"seatrial.evals.fidelity.trained", "seatrial.training.nf4"},
+    "trained": {"seatrial.evals.fidelity.trained", "seatrial.training.base_model"},
     "weights": {
         "seatrial.evals.fidelity.weights",
         "seatrial.evals.fidelity.strength",

@@ -17,8 +17,9 @@ from safetensors.numpy import save_file
 
 from seatrial.evals.fidelity.chain import EXPLAINED, _rounded_more
 from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.parts import updates
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
-from seatrial.evals.fidelity.strength import Strength, fit, updates
+from seatrial.evals.fidelity.strength import Strength, fit
 from seatrial.evals.fidelity.tensors import tensors, values
 from seatrial.evals.fidelity.weights import SEVERAL, compare, of_file
 from seatrial.evals.fidelity.yardstick import packed

@@ -4,37 +4,111 @@ The adapter was trained against the base as its recipe held it, by default in NF
 weights, dequantised.
 Merging into the original 16-bit weights, or calling ``merge_and_unload()`` on the 4-bit model, gives a
 model that nobody trained.
+
+The result is float32: in 16 bits the sum would be rounded before its conversion to GGUF rounds it, and small
+updates of an adapter would be lost. It is written in shards, one tensor after the other, so that memory does
+not grow with the model (:mod:`seatrial.training.exact`).
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seatrial.training.adapted import with_adapter
+from seatrial.training.base_model import DEFAULT, load_dequantised
+from seatrial.training.exact import Exact, NotByTensor
+
+SHARD = 10**9  # bytes of a file, and of what is held while it is written; a larger tensor has one of its own
+PIECES, INDEX = "tokenizer.model", "model.safetensors.index.json"
+
 
 def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``."""
+    """Write base ``request["base"]`` + adapter ``request["adapter"]`` as float32 to ``request["out"]``;
+    without an adapter, the base as it was held."""
     import torch
-    from peft import PeftModel
+
+    out, base = Path(request["out"]), Path(request["base"])
+    adapter = Path(request["adapter"]) if request.get("adapter") else None
+    held = getattr(torch, request["compute_dtype"]), request.get("precision", DEFAULT), request.get("skipped")
+    try:
+        facts = _by_tensor(Exact(base, adapter, *held), base, out, send)
+    except NotByTensor as reason:
+        model = load_dequantised(base, *held)
+        if adapter:
+            model = with_adapter(model, adapter).merge_and_unload(safe_merge=True)
+        model.save_pretrained(out)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        facts = {"parameters": count, "whole": str(reason)}
+    _save_tokenizer(adapter, base, out)
+    return facts
+
+
+def _by_tensor(exact: Exact, base: Path, out: Path, send: Callable[..., None]) -> dict[str, Any]:
+    import torch
+    from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors.torch import save_file
+
+    # What is tied and may have come apart is compared; if it did, both are written.
+    known = {name: exact.merged(name) for pair in exact.apart() for name in pair}
+    shared = {n for n, other in exact.tied.items() if n not in known or torch.equal(known[n], known[other])}
+    names = [name for name in exact.shapes if name not in shared]
+    empty = {name: torch.empty(exact.shapes[name], device="meta") for name in names}
+    plan = split_torch_state_dict_into_shards(empty, max_shard_size=SHARD)
+    for number, (file, inside) in enumerate(plan.filename_to_tensors.items()):
+        send(done=number, total=len(plan.filename_to_tensors))
+        tensors = {}
+        for name in inside:
+            found = known.pop(name) if name in known else exact.merged(name)
+            tensors[name] = found.contiguous()
+        save_file(tensors, out / file, metadata={"format": "pt"})
+        del tensors, found
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        (out / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _save_config(exact, bool(shared), base, out)
+    return {"parameters": sum(tensor.numel() for tensor in empty.values())}
+
+
+def _save_config(exact: Exact, tied: bool, base: Path, out: Path) -> None:
+    from transformers import GenerationConfig
+
+    model = exact.model
+    model.config.architectures, model.config.dtype = [type(model).__name__], "float32"
+    if exact.tied:
+        model.config.tie_word_embeddings = tied
+    model.config.save_pretrained(out)
+    if (base / "generation_config.json").is_file():
+        GenerationConfig.from_pretrained(base).save_pretrained(out)
+    elif model.can_generate():
+        model.generation_config.save_pretrained(out)
+
+
+def _save_tokenizer(adapter: Path | None, base: Path, out: Path) -> None:
+    """That of the training: the adapter's own, where one lies beside it, else the base's. Its SentencePiece
+    model is copied, which transformers leaves out: without its scores llama.cpp splits words otherwise."""
     from transformers import AutoTokenizer
 
-    from seatrial.training.base_model import DEFAULT, load_dequantised
-
-    out = Path(request["out"])
-    dtype, precision = getattr(torch, request["compute_dtype"]), request.get("precision", DEFAULT)
-    model = load_dequantised(Path(request["base"]), dtype, precision)
-    merged = PeftModel.from_pretrained(model, request["adapter"]).merge_and_unload(safe_merge=True)
-    merged.save_pretrained(out)
-    AutoTokenizer.from_pretrained(request["base"]).save_pretrained(out)
-    _keep_pieces(Path(request["base"]), out)
-    return {"parameters": sum(parameter.numel() for parameter in merged.parameters())}
+    AutoTokenizer.from_pretrained(base).save_pretrained(out)
+    other = adapter if adapter and _has_tokenizer(adapter) and not _same_tokenizer(adapter, out) else None
+    if other:
+        AutoTokenizer.from_pretrained(other).save_pretrained(out)
+    for folder in filter(None, (other, base)):
+        if (folder / PIECES).is_file() and not (out / PIECES).exists():
+            shutil.copyfile(folder / PIECES, out / PIECES)
 
 
-def _keep_pieces(base: Path, out: Path) -> None:
-    """Copy the base's SentencePiece model, which transformers leaves out: without its scores llama.cpp would
-    split words otherwise than the tokenizer that was trained with."""
-    pieces = base / "tokenizer.model"
-    if pieces.is_file() and not (out / pieces.name).exists():
-        shutil.copyfile(pieces, out / pieces.name)
+def _has_tokenizer(folder: Path) -> bool:
+    files = ("tokenizer.json", PIECES, "vocab.json")
+    return (folder / "tokenizer_config.json").is_file() and any((folder / name).is_file() for name in files)
+
+
+def _same_tokenizer(folder: Path, out: Path) -> bool:
+    def read(path: Path) -> bytes | None:
+        return path.read_bytes() if path.is_file() else None
+
+    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "added_tokens.json")
+    return all(read(folder / name) == read(out / name) for name in names)

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from seatrial.training import dataset as rows
 from seatrial.training import export, extras, hub_source, model_files
 from seatrial.training import pairs as preference_pairs
 from seatrial.training.adapter_fit import require_fit
-from seatrial.training.base_model import DEFAULT
+from seatrial.training.base_model import DEFAULT, held_as
 from seatrial.training.choices import choose_backend, require_tracker
 from seatrial.training.distributed import launch_of
 from seatrial.training.errors import SeatrialError
@@ -30,6 +31,7 @@ from seatrial.training.progress import Progress
 from seatrial.training.recipe import Recipe
 from seatrial.training.run_job import run_job
 from seatrial.training.store import Artifact, Step, file_digest
+from seatrial.training.trained_on import TrainedOn
 
 
 def import_base(recipe: Recipe, root: Path | None = None, say: Callable[[str], None] | None = None) -> Step:
@@ -208,15 +210,16 @@ def merge(base: Artifact, adapter: Artifact) -> Step:
         SeatrialError: the adapter was trained on another base.
     """
     require_fit(adapter.path, base.path)
-    dtype = adapter.facts.get("compute_dtype", "float32")  # a given adapter does not say
-    precision = adapter.facts.get("precision", DEFAULT)
+    held = held_as(adapter)
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        request = {"base": str(base.path), "adapter": str(adapter.path), "compute_dtype": dtype}
-        return run_job("merge", request | {"precision": precision, "out": str(out)}, out, progress)
+        request = {"base": str(base.path), "adapter": str(adapter.path), "out": str(out)}
+        return run_job("merge", request | held, out, progress)
 
     inputs = {"base": base.digest, "adapter": adapter.digest}
-    return Step("merged", 2, {"route": f"dequantised-{precision}", "compute_dtype": dtype}, inputs, build)
+    params = {"route": f"dequantised-{held['precision']}"}
+    params |= {name: value for name, value in held.items() if name != "precision"}
+    return Step("merged", 2, params, inputs, build)
 
 
 def fetch_converter() -> Step:
@@ -287,6 +290,16 @@ def take_in_folder(folder: Path, kind: str) -> Step:
         return {}
 
     return Step(f"given-{kind}", 1, {}, {"folder": _folder_digest(folder)}, build, heavy=False)
+
+
+def take_in_adapter(folder: Path, found: TrainedOn | None) -> Step:
+    """An adapter that was made elsewhere, and what it was trained beside, as far as anybody says."""
+    files = take_in_folder(folder, "adapter")
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        return {**files.build(out, progress), **(found.facts() if found else {})}
+
+    return replace(files, params=found.facts() if found else {}, build=build)
 
 
 def _link(source: Path, target: Path) -> None:

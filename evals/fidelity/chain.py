@@ -20,7 +20,7 @@ from seatrial.evals.fidelity import metadata, prompts, weights
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.runtime import in_runtime, rendered_in_llama_cpp, rendered_in_ollama
 from seatrial.evals.fidelity.stages import FILE, MERGE, QUANTISATION
-from seatrial.evals.fidelity.strength import Strength
+from seatrial.evals.fidelity.strength import Strength, mistake
 from seatrial.evals.fidelity.trained import ADAPTER, MERGED, SFT, Asked, TrainedModel, trained
 from seatrial.evals.models import Likelihood, Model, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
@@ -168,11 +168,9 @@ class Chain:
             open_gguf(_gguf(shipped))
         except SeatrialError as error:
             return [Finding("all tensors", FILE, "a whole GGUF file", error.problem, False)], None, None
-        artifact = self.store.build(
-            weights.of_file(
-                _gguf(shipped), str(built.shipped_sha256), f16, built.reference, built.adapter, built.base
-            )
-        )
+        given = built.merged is not None and built.merged.manifest.get("step") == "given-model"
+        parts = f16, built.reference, built.adapter, built.base
+        artifact = self.store.build(weights.of_file(_gguf(shipped), str(built.shipped_sha256), *parts, given))
         told = artifact.read_json("weights.json")
         if told["unread"]:
             raise NotEvaluated(f"the tensors cannot be read here: {told['unread']}")
@@ -181,6 +179,16 @@ class Chain:
         if strength and not strength.right and not _rounded_more(findings, strength):
             findings = [replace(finding, stage=MERGE) for finding in findings]
         return findings, strength, artifact
+
+    def merge_mistake(self) -> str:
+        """What is wrong with a merged model that was given beside the adapter and its base, "" where nothing
+        is, or that cannot be said."""
+        try:
+            artifact = self.weights()[2]
+        except (NotEvaluated, MissingExtra):
+            return ""
+        told = artifact.read_json("weights.json")["merge"] if artifact else None
+        return mistake(Strength(**told), merge=True) if told else ""
 
     def tokens(self) -> list[Finding]:
         """Token ids: training tokenizer against the shipped file in llama.cpp."""

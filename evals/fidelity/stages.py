@@ -23,7 +23,8 @@ ADVICE = {
     TRAINING: "look at the loss curve and the rows; the export is not at fault",
     PREFERENCE: "ship the adapter before this stage (a recipe without [preference]), or run it more gently: "
     "a smaller learning_rate, a larger beta, an sft_weight",
-    MERGE: "merge once, by the exact route: adapter into the dequantised NF4 weights (training/merge.py)",
+    MERGE: "merge once, by the exact route: the adapter into the weights that it was trained beside, "
+    "dequantised (training/merge.py); without --hf-model, Seatrial merges --adapter that way itself",
     CONVERSION: "convert the merged folder again with the converter of the installed llama.cpp",
     TOKENIZER: "export the tokenizer that was trained with: vocabulary, pre-tokenizer, BOS and EOS",
     TEMPLATE: "put the trained chat template, its default system prompt and its stop strings into the export",

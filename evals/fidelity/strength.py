@@ -1,8 +1,10 @@
 """How strongly the adapter is in a GGUF file, and on which base.
 
-With D the adapter's update and R the rounding of the base in training (NF4 minus 16-bit), file minus 16-bit
-base is fitted as c·D + r·R by least squares over adapted tensors. Both are 1 in a right file; c = 0: the
-adapter is missing, c = 2: merged twice, r = 0: merged into the 16-bit base, on which nobody trained it.
+With D the adapter's change and R the rounding of the base in training (NF4 minus 16-bit), file minus 16-bit
+base is fitted as c·D + r·R by least squares over changed tensors. Both are 1 in a right file; c = 0: the
+adapter is missing, c = 2: merged twice, r = 0: merged into the 16-bit base, on which nobody trained it. Where
+the adapter brought whole tensors of its own (``modules_to_save``, trained tokens), those are fitted apart: a
+merge script that knows LoRA only leaves them out.
 
 Quantisation shrinks or stretches weights by a few percent, so the yardstick is not 1 but what the same fit
 says of the trained tensors rounded to the file's types; and over millions of weights its noise is known from
@@ -12,22 +14,26 @@ than another one of the same type is bounded by the square that it loses: least 
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.fidelity.tensors import safetensors, shape, tensors, values
-from seatrial.evals.fidelity.yardstick import rounded
-from seatrial.training.gguf_file import open_gguf
+from seatrial.evals.fidelity.parts import Parts, by_matrices, by_merge
+from seatrial.evals.fidelity.tensors import shape, tensors, values
+from seatrial.evals.fidelity.yardstick import ROUNDING, rounded
 
 FITTED = 70  # adapted tensors that are fitted: a third of a small model's, evenly spread
 ALLOWED = 0.02  # how far a factor may be off, besides the share of the weights' square that rounding takes
 ERRORS = 5  # ... and besides this many of its standard errors
 UNKNOWN = 0.1  # standard error from which a factor is not known: a base that training did not round has no R
-ADAPTED = "adapter_model.safetensors"
+LAYOUT = 0.9  # relative difference of an export from our merge and from the base: its rows lie otherwise
+SLIGHT = 0.02  # size of a rounding, relative to the weights, below which it is no matter: 8 bits lose 0.6 %
+LITTLE = 0.25  # share of a base's rounding below which it was merged into the base without it
+NEAR = 0.05  # of a factor from the number that it is called
+AGAIN = 0.01  # relative difference of a merged model that 16 bits (0.002 at most) do not explain
+ROWS = 4096  # that are fitted at a time
+WHOLE_TENSORS = ("token_embd.weight", "output.weight")  # that adapters bring whole
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,9 @@ class Strength:
     """The factors of the module's formula, what each should be, and its standard error; ``rounding`` is None
     where the base's 16-bit weights are not known here, or were trained on as they are. ``tensors`` says over
     how many adapted tensors they were fitted; ``explained``, how much of the squared difference from our own
-    rounding is what wrong factors make (0 to 1)."""
+    rounding is what wrong factors make (0 to 1). ``whole`` is the adapter's factor in embeddings and head,
+    where it brought those beside its layers. ``apart``: the difference from our own rounding, relative to the
+    weights; ``size``: that of the adapter's change."""
 
     adapter: float
     rounding: float | None
@@ -44,110 +52,188 @@ class Strength:
     errors: tuple[float, float] = (0.0, 0.0)
     allowed: float = ALLOWED
     explained: float = 1.0
+    whole: float | None = None
+    whole_expected: float = 1.0
+    whole_error: float = 0.0
+    apart: float = 0.0
+    size: float = 0.0
 
     @property
     def off(self) -> tuple[float, ...]:
         """How far each known factor is from what it should be."""
         known = [self.adapter, *([] if self.rounding is None else [self.rounding])]
-        return tuple(abs(one - right) for one, right in zip(known, self.expected, strict=False))
+        found = [abs(one - right) for one, right in zip(known, self.expected, strict=False)]
+        return (*found, *([] if self.whole is None else [abs(self.whole - self.whole_expected)]))
 
     @property
     def right(self) -> bool:
         """Whether the adapter is in the file once, on the weights that it was trained on."""
-        pairs = zip(self.off, self.errors, strict=False)
+        errors = [self.errors[0], *([] if self.rounding is None else [self.errors[1]]), self.whole_error]
+        pairs = zip(self.off, errors, strict=False)
         return all(off <= self.allowed + ERRORS * error for off, error in pairs)
 
 
-@dataclass(frozen=True)
-class Update:
-    """What LoRA adds to a tensor: alpha / r · B A (Hu et al. 2021, arXiv:2106.09685; rsLoRA: alpha / √r).
+def mistake(found: Strength, merge: bool = False) -> str:
+    """What went wrong in a merge, in words; "" where nothing did.
 
-    ``heads``: by how many heads llama.cpp reorders the tensor's rows, 0 for none.
+    ``merge``: the factors are those of a merged model in 16 bits, where what is left over was not rounded by
+    its quantisation.
     """
-
-    name: str
-    hf_name: str
-    heads: int
-    scale: float
-    down: Any
-    up: Any
-
-    def values(self) -> Any:
-        return _permuted(self.scale * (self.up @ self.down), self.heads)
-
-
-def updates(adapter: Path, f16: Path) -> Iterator[Update]:
-    """The adapter's updates under the names of the GGUF file; none for an unknown architecture, nor for DoRA,
-    which adds no product of two matrices."""
-    import gguf
-
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    fields = {name: field.contents() for name, field in open_gguf(f16).fields.items()}
-    architecture = str(fields["general.architecture"])
-    known = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
-    if architecture not in known or config.get("use_dora"):
-        return
-    names = gguf.get_tensor_name_map(known[architecture], int(fields[f"{architecture}.block_count"]))
-    heads = int(fields[f"{architecture}.attention.head_count"])
-    heads_kv = int(fields.get(f"{architecture}.attention.head_count_kv", heads))
-    matrices = safetensors(adapter, ADAPTED)
-    for key, down in matrices.items():
-        if not key.endswith(".lora_A.weight"):
-            continue
-        hf_name = key.removesuffix(".lora_A.weight").removeprefix("base_model.model.")
-        name = names.get_name(hf_name)
-        # llama.cpp keeps the query and key rows of Llama in the order of the original rotary embedding.
-        kind = hf_name.rpartition(".")[2] if architecture == "llama" else ""
-        permuted = {"q_proj": heads, "k_proj": heads_kv}.get(kind, 0)
-        up = matrices[key.replace(".lora_A.", ".lora_B.")]
-        if name is not None and down.ndim == up.ndim == 2:  # a convolution's are no matrices
-            scale = _scale(config, hf_name, down.shape[0])
-            yield Update(f"{name}.weight", f"{hf_name}.weight", permuted, scale, down, up)
+    room = found.allowed + ERRORS * found.errors[0]
+    told = []
+    if abs(found.adapter - found.expected[0]) > room:
+        told.append(f"the adapter is {_times(found.adapter - found.expected[0] + 1)} in it")
+    if found.rounding is not None:
+        room = found.allowed + ERRORS * found.errors[1]
+        if abs(found.rounding - found.expected[1]) > room:
+            share = found.rounding - found.expected[1] + 1
+            told.append(
+                "it was merged into the base as it was published, not as it was rounded for the training"
+                if abs(share) < LITTLE
+                else f"its base has {share:.2f} of the rounding that the training had"
+            )
+    if found.whole is not None:
+        room = found.allowed + ERRORS * found.whole_error
+        if abs(found.whole - found.whole_expected) > room:
+            times = _times(found.whole - found.whole_expected + 1)
+            told.append(f"what was trained of embeddings and head is {times} in it")
+    if not told and merge and found.apart > AGAIN:
+        told.append(
+            f"its weights are {found.apart:.1%} away from the exact merge, along nothing, as they are when a "
+            "merge was made in a quantised model, which rounds the sum once more"
+        )
+    return "; ".join(told)
 
 
-def fit(file: Path, f16: Path, quantised: Path | None, adapter: Path, base: Path | None) -> Strength | None:
-    """Fit over at most ``FITTED`` adapted tensors; None where the adapter's layout is not known here.
+def _times(factor: float) -> str:
+    near = {0: "not", 1: "once", 2: "twice"}
+    return next((word for one, word in near.items() if abs(factor - one) < NEAR), f"{factor:.2f} times")
+
+
+def fit(
+    file: Path,
+    f16: Path,
+    quantised: Path | None,
+    adapter: Path,
+    base: Path | None,
+    held: Mapping[str, Any] | None = None,
+) -> Strength | None:
+    """Fit over at most ``FITTED`` changed tensors; None where the model's layout is not known here.
 
     Args:
         f16: our own export of the trained model; ``quantised``: our own quantisation of it, if there is one.
-        base: folder with the 16-bit weights that training rounded, if known.
+        base: folder with the weights that training rounded, if known, and how it ``held`` them; then the
+            trained tensors are those of our own merge, whoever made ``f16``.
     """
-    import numpy as np
-
     found, trained = tensors(file), tensors(f16)
     own = tensors(quantised) if quantised else {}
-    untrained = safetensors(base) if base else {}
-    chosen = [each for each in updates(adapter, f16) if each.name in found and each.name in trained]
-    chosen = [each for each in chosen if shape(found[each.name]) == shape(trained[each.name])]
-    chosen = chosen[:: max(1, len(chosen) // FITTED)]
-    normal, sides, square, count = np.zeros((2, 2)), np.zeros((2, 2)), 0.0, 0
-    lost = whole = apart = 0.0
-    for update in chosen:
-        tensor, change = found[update.name], update.values()
-        exported = values(trained[update.name])
-        if change.shape != exported.shape:
-            return None
-        rest = np.zeros_like(exported)
-        if untrained:
-            rest = exported - change - _permuted(untrained[update.hf_name], update.heads)
-        parts = np.stack([change.ravel(), rest.ravel()]).astype(np.float64)
-        before = exported - change - rest
-        seen = (values(tensor) - before).ravel().astype(np.float64)
-        plain = _as_quantised(tensor, exported, own.get(update.name))
-        right = ((exported if plain is None else plain) - before).ravel().astype(np.float64)
-        lost += float(np.sum(((values(tensor) if plain is None else plain) - exported) ** 2))
-        apart += float(np.sum((seen - right) ** 2))
-        whole += float(np.sum(exported**2))
-        normal += parts @ parts.T
-        sides += np.stack([parts @ seen, parts @ right])
-        square, count = square + float(seen @ seen), count + seen.size
-    if not normal[0, 0]:
+    exact = by_merge(adapter, f16, base, held) if base and held else None
+    parts = exact if exact is not None else by_matrices(adapter, f16, trained, base)
+    there = {
+        name: make
+        for name, make in parts.items()
+        if name in found and name in trained and shape(found[name]) == shape(trained[name])
+    }
+    layers = {name: make for name, make in there.items() if name not in WHOLE_TENSORS}
+    fitted = dict(list(layers.items())[:: max(1, len(layers) // FITTED)])
+    whole = {name: make for name, make in there.items() if name in WHOLE_TENSORS}
+    sums = _Sums.over(fitted, found, trained, own)
+    beside = _Sums.over(whole, found, trained, own)
+    if sums is None or beside is None:
         return None
-    solved = _solved(normal, sides, square, count, len(chosen))
-    known = [solved.adapter, solved.expected[1] if solved.rounding is None else solved.rounding]
-    off = np.array(known) - solved.expected
-    explained = min(1.0, float(off @ normal @ off) / apart) if apart else 0.0
-    return replace(solved, allowed=ALLOWED + lost / whole, explained=explained)
+    if not sums.normal[0, 0]:  # nothing but whole tensors was trained
+        sums, beside = beside, sums
+    if not sums.normal[0, 0]:
+        return None
+    result = sums.strength()
+    if not beside.normal[0, 0]:
+        return result
+    other = beside.strength()
+    return replace(
+        result,
+        whole=other.adapter,
+        whole_expected=other.expected[0],
+        whole_error=other.errors[0],
+        allowed=max(result.allowed, other.allowed),
+    )
+
+
+@dataclass
+class _Sums:
+    """The normal equations of both fits, added up tensor by tensor: of the file and of what it should be."""
+
+    normal: Any
+    sides: Any
+    square: float = 0.0
+    count: int = 0
+    fitted: int = 0
+    lost: float = 0.0
+    whole: float = 0.0
+    apart: float = 0.0
+
+    @classmethod
+    def over(
+        cls,
+        parts: Mapping[str, Callable[[], Parts | None]],
+        found: Mapping[str, Any],
+        trained: Mapping[str, Any],
+        own: Mapping[str, Any],
+    ) -> _Sums | None:
+        """None where a tensor is laid out otherwise than it is known here."""
+        import numpy as np
+
+        sums = cls(np.zeros((2, 2)), np.zeros((2, 2)))
+        for name, make in parts.items():
+            made, exported = make(), values(trained[name])
+            if made is None or made.change.shape != exported.shape:
+                return None
+            right, seen = made.trained, values(found[name])
+            size = np.linalg.norm(right)
+            apart, bare = (
+                float(np.linalg.norm(exported - each) / size) if size else 0.0
+                for each in (right, made.before)
+            )
+            if min(apart, bare) > LAYOUT:
+                return None
+            plain = _as_quantised(found[name], right, own.get(name) if apart < ROUNDING else None)
+            for start in range(0, len(right), ROWS):
+                rows = slice(start, start + ROWS)
+                sums.add(made, rows, seen, right, plain)
+            sums.fitted += 1
+        return sums
+
+    def add(self, made: Parts, rows: slice, seen: Any, right: Any, plain: Any) -> None:
+        import numpy as np
+
+        def flat(tensor: Any) -> Any:
+            return tensor[rows].ravel().astype(np.float64)
+
+        should = right if plain is None else plain
+        parts = np.stack([flat(made.change), flat(made.rounding)])
+        there, due = flat(seen - made.before), flat(should - made.before)
+        self.lost += float(np.sum((flat(seen if plain is None else plain) - flat(right)) ** 2))
+        self.apart += float(np.sum((there - due) ** 2))
+        self.whole += float(np.sum(flat(right) ** 2))
+        self.normal += parts @ parts.T
+        self.sides += np.stack([parts @ there, parts @ due])
+        self.square, self.count = self.square + float(there @ there), self.count + there.size
+
+    def strength(self) -> Strength:
+        import numpy as np
+
+        rounded = self.normal[1, 1] > SLIGHT**2 * self.whole
+        normal = self.normal if rounded else np.diag([self.normal[0, 0], 0.0])
+        solved = _solved(normal, self.sides, self.square, self.count, self.fitted)
+        known = [solved.adapter, solved.expected[1] if solved.rounding is None else solved.rounding]
+        off = np.array(known) - solved.expected
+        explained = min(1.0, float(off @ self.normal @ off) / self.apart) if self.apart else 0.0
+        return replace(
+            solved,
+            allowed=ALLOWED + self.lost / self.whole,
+            explained=explained,
+            apart=(self.apart / self.whole) ** 0.5,
+            size=float((self.normal[0, 0] / self.whole) ** 0.5),
+        )
 
 
 def _as_quantised(tensor: Any, exported: Any, own: Any) -> Any:
@@ -172,23 +258,3 @@ def _solved(normal: Any, sides: Any, square: float, count: int, fitted: int) -> 
     right = float(expected[0]), float(expected[-1]) if size == 2 else 1.0
     unsure = float(errors[0]), float(errors[-1]) if size == 2 else 0.0
     return Strength(float(factors[0]), rounding, fitted, right, unsure)
-
-
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """alpha / r of one module; both may be given by module, and the rank is read off the matrix."""
-    alpha = next(
-        (
-            value
-            for pattern, value in (config.get("alpha_pattern") or {}).items()
-            if re.match(rf"(.*\.)?({pattern})$", module)
-        ),
-        config["lora_alpha"],
-    )
-    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
-
-
-def _permuted(weights: Any, heads: int) -> Any:
-    if not heads:
-        return weights
-    rows = weights.shape[0] // heads // 2
-    return weights.reshape(heads, 2, rows, -1).swapaxes(1, 2).reshape(weights.shape)

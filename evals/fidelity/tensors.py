@@ -1,4 +1,4 @@
-"""Tensors of GGUF files and safetensors folders as numbers."""
+"""Tensors of GGUF files as numbers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,6 @@ def values(tensor: Any) -> Any:
 
 def shape(tensor: Any) -> Sequence[int]:
     return [int(size) for size in tensor.shape]
-
-
-def safetensors(folder: Path, pattern: str = "model*.safetensors") -> dict[str, Any]:
-    """The tensors of a Hugging Face folder by name, as float32."""
-    import numpy as np
-    from safetensors import safe_open
-
-    found: dict[str, Any] = {}
-    for path in sorted(folder.glob(pattern)):
-        with safe_open(path, framework="pt") as file:  # numpy has no bfloat16
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                found[name] = file.get_tensor(name).float().numpy().astype(np.float32)
-    return found
 
 
 def gguf_of(artifact: Artifact) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 from seatrial.evals.fidelity.runtime_limits import alternatives
 from seatrial.evals.models import Generation, Likelihood, Message, Question, opened
 from seatrial.evals.provenance import decided_by
-from seatrial.training.base_model import DEFAULT
+from seatrial.training.base_model import held_as
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
@@ -75,6 +75,7 @@ def trained(
     """
     request = asked.to_json()
     inputs = {"merged": merged.digest}
+    held = held_as(adapter) if adapter and base else {}
     if adapter and base:
         inputs |= {"adapter": adapter.digest, "base": base.digest}
         inputs |= {"sft": sft.digest} if sft else {}
@@ -85,8 +86,7 @@ def trained(
         if adapter and base:
             folders |= {"adapter": str(adapter.path), "base": str(base.path)}
             folders |= {"sft": str(sft.path)} if sft else {}
-            folders["compute_dtype"] = adapter.facts.get("compute_dtype", "float32")
-            folders["precision"] = adapter.facts.get("precision", DEFAULT)  # a given adapter does not say
+            folders |= held
         with JsonProcess(
             "seatrial.evals.fidelity.trained", log, "the trained model in transformers"
         ) as process:
@@ -95,7 +95,7 @@ def trained(
             )
         return facts
 
-    params = request | decided_by(__name__, packages=PACKAGES)
+    params = request | decided_by(__name__, packages=PACKAGES) | ({"held": held} if held else {})
     return Step("trained", 5, params, inputs, build, title="the trained model, before export")
 
 
@@ -169,13 +169,13 @@ def _with_adapter(request: Mapping[str, Any], role: str) -> Any:
     """The base's weights as training held them, dequantised once (the same numbers, without doing it at every
     step), and the adapter beside them, not merged; computed in float32."""
     import torch
-    from peft import PeftModel
 
+    from seatrial.training.adapted import with_adapter
     from seatrial.training.base_model import load_dequantised
 
     dtype = getattr(torch, request["compute_dtype"])
-    base = load_dequantised(Path(request["base"]), dtype, request["precision"])
-    return PeftModel.from_pretrained(base, request[role])
+    base = load_dequantised(Path(request["base"]), dtype, request["precision"], request.get("skipped"))
+    return with_adapter(base, Path(request[role]))
 
 
 def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:

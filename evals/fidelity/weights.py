@@ -1,14 +1,15 @@
 """The tensors of a GGUF file against our own export of the trained model, and against the adapter.
 
 Two questions: is every tensor as close to the trained one as its quantisation allows (``yardstick``), and was
-the adapter merged once, into the weights that it was trained on (``strength``)? One step answers both.
+the adapter merged once, into the weights that it was trained on (``strength``)? One step answers both, in a
+process of its own: ``python -m seatrial.evals.fidelity.weights``.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from typing import Any
 from seatrial.evals.fidelity import yardstick
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.header import IMATRIX
+from seatrial.evals.fidelity.parts import Update, updates
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
-from seatrial.evals.fidelity.strength import Update, fit, updates
+from seatrial.evals.fidelity.strength import Strength, fit
 from seatrial.evals.fidelity.tensors import gguf_of, shape, tensors, values
 from seatrial.evals.provenance import decided_by
+from seatrial.training.base_model import held_as
 from seatrial.training.gguf_file import open_gguf
+from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
 from seatrial.training.store import Artifact, Step
 
@@ -31,7 +35,17 @@ NOISE = 0.1  # median multiple of their updates up to which errors lie across th
 COARSEST = 0.7  # relative error beyond any rounding: one bit a weight leaves √(1 - 2/π) = 0.6 of normal ones
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
-PACKAGES = ("gguf", "llama-cpp-python", "numpy", "safetensors", "torch")
+PACKAGES = (
+    "gguf",
+    "llama-cpp-python",
+    "numpy",
+    "safetensors",
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+)
+SILENCE = 1800.0  # seconds without a sign of life after which the process is taken for hung
 
 
 def of_file(
@@ -41,41 +55,65 @@ def of_file(
     quantised: Artifact | None,
     adapter: Artifact | None,
     base: Artifact | None,
+    given: bool = False,
 ) -> Step:
     """The step whose ``weights.json`` holds ``findings`` by tensor, the adapter's ``strength`` (or null), and
-    in ``unread`` why there are none."""
+    in ``unread`` why there are none; ``merge`` is the adapter's strength in ``f16``, where the merged model
+    was ``given`` beside the adapter and its base."""
     inputs = {"file": file_sha256, "f16": f16.digest}
     for name, artifact in (("quantised", quantised), ("adapter", adapter), ("base", base)):
         if artifact:
             inputs[name] = artifact.digest
+    held = held_as(adapter) if adapter and base else None
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
-        findings: list[Finding] = []
-        strength, unread = None, ""
-        try:
-            findings = _findings(file, file_sha256, f16, quantised, adapter)
-            if adapter:
-                own = gguf_of(quantised) if quantised else None
-                strength = fit(file, gguf_of(f16), own, adapter.path, base.path if base else None)
-        except NotImplementedError as error:  # a type that the gguf package cannot unpack
-            findings, unread = [], str(error)
-        told: dict[str, Any] = {"findings": [asdict(finding) for finding in findings], "unread": unread}
-        told["strength"] = asdict(strength) if strength else None
-        (out / "weights.json").write_text(json.dumps(told), encoding="utf-8")
-        return {"tensors": len(findings)}
+        request: dict[str, Any] = {"file": str(file), "f16": str(gguf_of(f16)), "out": str(out)}
+        request |= {"quantised": str(gguf_of(quantised)) if quantised else None, "given": given, "held": held}
+        request |= {
+            "adapter": str(adapter.path) if adapter else None,
+            "base": str(base.path) if base else None,
+        }
+        request["same"] = any(file_sha256 in _digests(own) for own in (f16, quantised) if own)
+        log = out.parent.parent / "logs" / f"weights-{out.name}.log"
+        with JsonProcess("seatrial.evals.fidelity.weights", log, "the weights of the file") as process:
+            facts: Mapping[str, Any] = process.call(request, SILENCE, lambda event: progress.update(**event))
+        return facts
 
-    params = decided_by(__name__, packages=PACKAGES)
+    params = decided_by(__name__, packages=PACKAGES) | {"held": held, "given": given}
     return Step("weights", 3, params, inputs, build, title=f"weights of {file.name}")
 
 
-def _findings(
-    file: Path, sha256: str, f16: Artifact, quantised: Artifact | None, adapter: Artifact | None
-) -> list[Finding]:
-    for own in filter(None, (quantised, f16)):
-        if sha256 in {entry["sha256"] for entry in own.manifest["files"].values()}:
-            return [Finding("all tensors", FILE, "our own export", "the same file, byte for byte", True)]
-    added = {each.name: each for each in updates(adapter.path, gguf_of(f16))} if adapter else {}
-    return compare(file, gguf_of(f16), gguf_of(quantised) if quantised else None, added)
+def _digests(artifact: Artifact) -> set[str]:
+    return {entry["sha256"] for entry in artifact.manifest["files"].values()}
+
+
+# --- the process ----------------------------------------------------------------------------------------
+def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
+    """Compare the files of a request; writes ``weights.json``. One tensor at a time is held."""
+    findings: list[Finding] = []
+    found: dict[str, Any] = {"strength": None, "merge": None, "unread": ""}
+    file, f16 = Path(request["file"]), Path(request["f16"])
+    own, adapter, base = (_path(request.get(name)) for name in ("quantised", "adapter", "base"))
+    try:
+        if request["same"]:
+            findings = [Finding("all tensors", FILE, "our own export", "the same file, byte for byte", True)]
+        else:
+            added = {each.name: each for each in updates(adapter, f16)} if adapter else {}
+            findings = compare(file, f16, own, added)
+        if adapter:
+            found["strength"] = fit(file, f16, own, adapter, base, request["held"])
+        if adapter and base and request["given"]:
+            found["merge"] = fit(f16, f16, None, adapter, base, request["held"])
+    except NotImplementedError as error:  # a type that the gguf package cannot unpack
+        findings, found["unread"] = [], str(error)
+    told = {name: asdict(value) if isinstance(value, Strength) else value for name, value in found.items()}
+    told["findings"] = [asdict(finding) for finding in findings]
+    Path(request["out"], "weights.json").write_text(json.dumps(told), encoding="utf-8")
+    return {"tensors": len(findings)}
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, Update]) -> list[Finding]:
@@ -215,3 +253,7 @@ def _along(found: Any, trained: Any, update: Any) -> bool:
         return False
     left = np.linalg.norm(found - trained - multiple * update) / np.linalg.norm(trained)
     return bool(left < LEFT)
+
+
+if __name__ == "__main__":
+    serve(handle)

@@ -9,6 +9,8 @@ from seatrial.evals.criterion import Criterion
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.fidelity.chain import DIVERGENCES, OLLAMA
 from seatrial.evals.fidelity.findings import Finding
+from seatrial.evals.fidelity.strength import mistake
+from seatrial.evals.fidelity.trained import MERGED
 from seatrial.evals.metrics.base import Measure, Metric, Score, counted, only, register
 from seatrial.evals.metrics.estimators import per_token
 from seatrial.evals.metrics.scores import score_of
@@ -59,7 +61,11 @@ def _strength(evidence: Evidence, criterion: Criterion, model: str) -> list[Scor
     rounding = "unknown" if strength.rounding is None else f"{strength.rounding:.2f}"
     right, right_rounding = strength.expected
     wrong = criterion.at_most is not None and off > criterion.at_most
-    reason = "the adapter is not in the file once, on the base that it was trained on" if wrong else ""
+    reason = ""
+    if wrong:
+        what = mistake(strength)
+        reason = "the adapter is not in the file once, on the base that it was trained on"
+        reason += f": {what}" if what else ""
     expected = f"adapter {right:.2f}, rounding of the 4-bit base {right_rounding:.2f}"
     actual = f"adapter {strength.adapter:.2f}, rounding of the 4-bit base {rounding}"
     return [Score("adapter", off, wrong, reason, expected, actual, stage="merge")]
@@ -72,10 +78,12 @@ def _divergence(what: str, change: bool = False) -> Measure:
         rows, artifact = evidence.chain.divergence(model)
         evidence.use(artifact)
         trained, _ = evidence.chain.divergence(_truth(evidence)) if change else (rows, None)
-        scores = []
+        scores, note = [], ""
+        if model == MERGED and what == "kl" and (mistaken := evidence.chain.merge_mistake()):
+            note = f"the merged model that was given: {mistaken}"
         for case, row, before in zip(evidence.chain.row_cases(), rows, trained, strict=True):
             value = fmean(row[what]) - (fmean(before[what]) if change else 0.0)
-            scores.append(Score(case.id, value, weight=len(row[what]), group=case.label))
+            scores.append(Score(case.id, value, weight=len(row[what]), group=case.label, note=note))
         if not scores:
             raise NotEvaluated(f"no case of {', '.join(criterion.cases)} has a 'reference' answer")
         return scores

@@ -41,9 +41,9 @@ def merge_into_4_bit(request: dict[str, Any]) -> None:
     import torch
     from peft import PeftModel
 
-    from seatrial.training.nf4 import load_nf4
+    from seatrial.training.base_model import load_base
 
-    base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"]))
+    base = load_base(Path(request["base"]), getattr(torch, request["compute_dtype"]), "nf4")
     _save(PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload().dequantize(), request)
 
 
@@ -52,9 +52,11 @@ def merge_twice(request: dict[str, Any]) -> None:
     import torch
     from peft import PeftModel
 
-    from seatrial.training.nf4 import load_nf4
+    from seatrial.training.base_model import load_base
 
-    base = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
+    base = (
+        load_base(Path(request["base"]), getattr(torch, request["compute_dtype"]), "nf4").dequantize().float()
+    )
     once = PeftModel.from_pretrained(base, request["adapter"]).merge_and_unload()
     _save(PeftModel.from_pretrained(once, request["adapter"]).merge_and_unload(), request)
 
@@ -64,10 +66,12 @@ def merge_by_hand(request: dict[str, Any]) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from seatrial.training.nf4 import load_nf4
+    from seatrial.training.base_model import load_base
     from tests.sabotage.mistakes import MISTAKES
 
-    model = load_nf4(Path(request["base"]), getattr(torch, request["compute_dtype"])).dequantize().float()
+    model = (
+        load_base(Path(request["base"]), getattr(torch, request["compute_dtype"]), "nf4").dequantize().float()
+    )
     adapter = Path(request["adapter"])
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     matrices = load_file(adapter / "adapter_model.safetensors")

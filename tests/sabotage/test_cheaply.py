@@ -14,7 +14,8 @@ import pytest
 
 from seatrial.evals.fidelity import metadata, weights
 from seatrial.evals.fidelity.header import read_header
-from seatrial.evals.fidelity.strength import fit, updates
+from seatrial.evals.fidelity.parts import updates
+from seatrial.evals.fidelity.strength import fit
 from seatrial.evals.task import load_task
 from seatrial.training import steps
 from seatrial.training.modelfile import quantization_of

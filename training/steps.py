@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from seatrial.training import export, extras, hub_source, model_files
 from seatrial.training.adapter_fit import require_fit
 from seatrial.training.base_model import DEFAULT
 from seatrial.training.choices import choose_backend, require_tracker
-from seatrial.training.hardware import resolve_dtype
+from seatrial.training.errors import SeatrialError
+from seatrial.training.hardware import DTYPES, resolve_dtype
 from seatrial.training.memory_ladder import train_within_memory
 from seatrial.training.modelfile import modelfile
 from seatrial.training.progress import Progress
 from seatrial.training.recipe import Recipe
 from seatrial.training.run_job import run_job
-from seatrial.training.store import Artifact, Step, file_digest
+from seatrial.training.store import Artifact, Step, Store, file_digest
 
 
 def import_base(recipe: Recipe, root: Path | None = None, say: Callable[[str], None] | None = None) -> Step:
@@ -73,7 +75,8 @@ def import_extra(extra: str) -> Step:
 
     found = {package.distribution: package.version for package in packages}
     params = {"extra": extra, "packages": found, "environment": sys.prefix}
-    return Step("imports", 1, params, {}, build, heavy=False, title=f"packages of the extra {extra!r}")
+    title = f"packages of the extra {extra!r}"
+    return Step("imports", 1, params, {}, build, heavy=False, title=title, shared=False)
 
 
 def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:
@@ -98,20 +101,38 @@ def prepare_dataset(source: Path, system: str, recipe: Recipe) -> Step:
 
 
 def train_adapter(
-    recipe: Recipe, base: Artifact, dataset: Artifact, say: Callable[[str], None] = lambda message: None
+    recipe: Recipe,
+    base: Artifact,
+    dataset: Artifact,
+    say: Callable[[str], None] = lambda message: None,
+    elsewhere: bool = False,
 ) -> Step:
     """The QLoRA adapter; its manifest keeps the loss history. ``say`` hears of a backend not asked for.
+
+    ``elsewhere``: another machine may have trained it. Then what is missing here is told only when it is to
+    be trained here, and an adapter of the recipe's own backend, or of another number type where the recipe
+    leaves it to the machine, stands for this machine's.
 
     Raises:
         SeatrialError: the backend's packages, or those of the tracker, are not installed.
     """
-    dtype = resolve_dtype(recipe.trainer.compute_dtype)  # "auto" would be another model on another machine
-    backend, warning = choose_backend(recipe)
-    require_tracker(recipe.trainer.report_to)
-    if warning:
+    wanted: str = recipe.trainer.compute_dtype
+    dtype, backend, warning = wanted, str(recipe.backend), ""
+    lacking: SeatrialError | None = None
+    try:
+        dtype = resolve_dtype(wanted)  # "auto" would be another model on another machine
+        backend, warning = choose_backend(recipe)
+        require_tracker(recipe.trainer.report_to)
+    except SeatrialError as error:
+        if not elsewhere:
+            raise
+        lacking = error
+    if warning and not elsewhere:
         say(warning)  # with an adapter that lies in the store too
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        if lacking:
+            raise lacking
         request = {
             "backend": backend,
             "base": str(base.path),
@@ -124,7 +145,37 @@ def train_adapter(
         return {**facts, "backend": backend, "precision": recipe.base.precision}
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
-    return Step("adapter", 1, _settings(recipe, backend, dtype), inputs, build)
+    step = Step("adapter", 1, _settings(recipe, backend, dtype), inputs, build)
+    return replace(step, others=_of_other_machines(recipe, step)) if elsewhere else step
+
+
+def adapter_of(store: Store, recipe: Recipe, base: Artifact, dataset: Artifact) -> Artifact:
+    """The adapter, trained here or, where the store has a remote one, on another machine; tells which.
+
+    Raises:
+        SeatrialError: it is to be trained here and cannot be.
+    """
+    say = store.progress.say
+    if store.exchange is None:
+        return store.build(train_adapter(recipe, base, dataset, say))
+    step = train_adapter(recipe, base, dataset, elsewhere=True)
+    adapter = store.build(step)
+    how = f"by {adapter.facts.get('backend')} in {adapter.facts.get('compute_dtype')}"
+    if adapter.key != step.key:
+        say(f"the adapter is another machine's, trained {how}")
+    if adapter.facts.get("backend") != recipe.backend:
+        say(f"the recipe {recipe.name!r} asks for {recipe.backend}, and the adapter was trained {how}")
+    return adapter
+
+
+def _of_other_machines(recipe: Recipe, own: Step) -> list[Step]:
+    """The adapters that the recipe makes elsewhere: with its own backend before the one that it falls back
+    to, and in the number types that a machine may choose, those of GPUs first."""
+    wanted = recipe.trainer.compute_dtype
+    types = DTYPES if wanted == "auto" else (wanted,)
+    backends = [recipe.backend, *([recipe.fallback] if recipe.fallback else [])]
+    found = [replace(own, params=_settings(recipe, name, dtype)) for name in backends for dtype in types]
+    return [step for step in found if step.key != own.key]
 
 
 def _settings(recipe: Recipe, backend: str, dtype: str) -> dict[str, Any]:
@@ -184,9 +235,9 @@ def convert(merged: Artifact, converter: Artifact, name: str) -> Step:
 
 def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping[str, Any]) -> Step:
     """A quantised GGUF file (``f16``: the file itself) beside its Ollama Modelfile."""
-    source = gguf_file(f16)
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        source = gguf_file(f16)
         target = out / f"{name}-{kind}.gguf"
         facts: Mapping[str, Any] = {}
         if kind == "f16":
@@ -211,7 +262,7 @@ def take_in_file(gguf: Path, modelfile: bytes) -> Step:
         return {}
 
     params = {"name": gguf.name, "modelfile": modelfile.decode("utf-8", "backslashreplace")}
-    return Step("given-file", 1, params, {"file": file_digest(gguf)}, build, heavy=False)
+    return Step("given-file", 1, params, {"file": file_digest(gguf)}, build, heavy=False, shared=False)
 
 
 def take_in_folder(folder: Path, kind: str) -> Step:
@@ -223,7 +274,8 @@ def take_in_folder(folder: Path, kind: str) -> Step:
                 _link(path, out / path.name)
         return {}
 
-    return Step(f"given-{kind}", 1, {}, {"folder": _folder_digest(folder)}, build, heavy=False)
+    inputs = {"folder": _folder_digest(folder)}
+    return Step(f"given-{kind}", 1, {}, inputs, build, heavy=False, shared=False)
 
 
 def _link(source: Path, target: Path) -> None:

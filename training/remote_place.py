@@ -24,6 +24,7 @@ OPTION = "--store-remote"
 OBJECTS = {"s3", "s3a", "gs", "gcs", "abfs", "az", "abfss", "adl", "oss", "oci"}  # a put there is atomic
 FOLDERS = {"file", "local", "sftp", "ssh", "smb"}  # must be there before: an absent one is not mounted
 EXAMPLES = "such as s3://bucket/seatrial, gs://bucket/seatrial or file:///mnt/share/seatrial"
+TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}  # S3's, of a name that is taken
 WAIT = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2, "mode": "standard"}}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {  # of fsspec's file systems, where its own environment says none
     "s3": {"config_kwargs": WAIT},
@@ -101,7 +102,7 @@ def open_place(url: str) -> Place:
     except ImportError:
         raise SeatrialError("needs fsspec", where=where, hint=install_line(REMOTE)) from None
     if protocol not in fsspec.available_protocols():
-        close = difflib.get_close_matches(protocol, fsspec.available_protocols(), n=1)
+        close = difflib.get_close_matches(protocol, fsspec.available_protocols(), n=1, cutoff=0.5)
         guess = f"did you mean {close[0]}://? " if close else ""
         raise SeatrialError(f"{protocol}:// is no kind of storage", where=where, hint=guess + EXAMPLES)
     options = {k: v for k, v in OPTIONS.get(protocol, {}).items() if k not in conf.get(protocol, {})}
@@ -128,6 +129,8 @@ def asking() -> Iterator[None]:
     except (RemoteError, FileExistsError):
         raise
     except Exception as error:  # each client has errors of its own
+        if _code(error) in TAKEN:
+            raise FileExistsError(_sentence(error)) from None
         raise _kind(error)(_sentence(error)) from None
 
 

@@ -221,7 +221,8 @@ class Store:
         artifact = self._find(step) or self._find_elsewhere(step)
         if artifact is None:
             with self._lock(step):
-                artifact = self._find(step, tell=True)  # another process may have built it while we waited
+                # another process may have built it while we waited
+                artifact = self._find(step, tell=self.exchange is None or not step.shared)
                 if artifact is None:
                     try:
                         with self._machine_for(step):
@@ -246,7 +247,7 @@ class Store:
                 return found
         for each in (step, *step.others):
             with self._lock(each):  # another process may fetch it
-                if found := self._find(each) or self._fetch(each, self.exchange):
+                if found := self._find(each, tell=True) or self._fetch(each, self.exchange):
                     return found
         return None
 

@@ -8,16 +8,19 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
+from seatrial.training import choices, steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.exchange import LOG, open_store
 from seatrial.training.progress import Silent
+from seatrial.training.recipe import Recipe, load_recipe
 from seatrial.training.remote_store import RemoteStore
-from seatrial.training.store import MANIFEST, Step, Store
+from seatrial.training.store import MANIFEST, Artifact, Step, Store
 from tests.children.remote_builder import FILES, content, step
-from tests.conftest import REPOSITORY
+from tests.conftest import MINIATURE, REPOSITORY
 from tests.s3_remote import BUCKET, CREDENTIALS, SETTINGS, line, s3_server
 from tests.verb import seatrial
 
@@ -136,7 +139,69 @@ def test_what_is_of_one_machine_only_stays_there(s3, tmp_path):
     assert heard.said == []
 
 
+# --- what another machine makes otherwise --------------------------------------------------------------
+
+
+NOTHING = Artifact(None, {"key": "k", "files": {}, "facts": {}})
+
+
+@pytest.fixture
+def recipe():
+    """It leaves the number type to the machine and asks for a backend that needs a GPU."""
+    data = load_recipe(MINIATURE / "recipes" / "tiny-llama.toml").model_dump(exclude_none=True)
+    data["trainer"]["compute_dtype"] = "auto"
+    return Recipe.model_validate(data | {"backend": "unsloth"})
+
+
+def machine(monkeypatch, installed, dtype):
+    """This machine from now on: whether it has the backend's package, and what it multiplies natively."""
+    monkeypatch.setattr(choices, "BACKENDS", {"trl": "", "unsloth": ""})
+    monkeypatch.setattr(choices, "_installed", lambda module: installed)
+    monkeypatch.setattr(steps, "resolve_dtype", lambda wanted: dtype)
+
+
+def test_what_a_gpu_trained_is_taken_by_a_machine_that_could_not_train_it(recipe, tmp_path, monkeypatch):
+    url = f"memory://{tmp_path.name}"
+    machine(monkeypatch, True, "float16")
+    there = steps.train_adapter(recipe, NOTHING, NOTHING)
+    facts = {"backend": "unsloth", "compute_dtype": "float16"}
+    open_store(tmp_path / "gpu", None, url).build(replace(there, build=lambda out, progress: facts))
+    machine(monkeypatch, False, "float32")
+    with pytest.raises(SeatrialError, match="unsloth"):
+        steps.train_adapter(recipe, NOTHING, NOTHING)
+    with pytest.raises(SeatrialError, match="unsloth"):
+        steps.adapter_of(open_store(tmp_path / "cpu", None, f"{url}-empty"), recipe, NOTHING, NOTHING)
+    heard = Heard()
+    adapter = steps.adapter_of(open_store(tmp_path / "cpu", heard, url), recipe, NOTHING, NOTHING)
+    assert (adapter.built, adapter.key) == (False, there.key)
+    assert heard.said[-1] == "the adapter is another machine's, trained by unsloth in float16"
+    again = steps.adapter_of(open_store(tmp_path / "cpu", None, f"{url}-empty"), recipe, NOTHING, NOTHING)
+    assert again.key == there.key  # it lies here now
+
+
+def test_what_this_machine_would_train_itself_comes_before_what_another_did(recipe, tmp_path, monkeypatch):
+    url = f"memory://{tmp_path.name}"
+    made = {}
+    for dtype in ("float16", "float32"):
+        machine(monkeypatch, True, dtype)
+        step = steps.train_adapter(recipe, NOTHING, NOTHING)
+        facts = {"backend": "unsloth", "compute_dtype": dtype}
+        built = replace(step, build=lambda out, progress, facts=facts: facts)
+        made[dtype] = open_store(tmp_path / dtype, None, url).build(built).key
+    found = steps.adapter_of(open_store(tmp_path / "third", None, url), recipe, NOTHING, NOTHING)
+    assert found.key == made["float32"] != made["float16"]
+
+
 # --- damage --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def share(tmp_path):
+    """A folder that machines share, which holds what one of them built."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    build(tmp_path / "one", folder.as_uri(), "mine")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -148,19 +213,28 @@ def test_what_is_of_one_machine_only_stays_there(s3, tmp_path):
         (None, "is gone"),
     ],
 )
-def test_a_file_that_is_not_what_was_sent_is_told_never_used_and_mended(s3, tmp_path, change, told):
+def test_a_file_that_is_not_what_was_sent_is_told_never_used_and_mended(share, tmp_path, change, told):
+    file, url = max((share / "files").iterdir()), share.as_uri()
+    if change:
+        file.write_bytes(change(file.read_bytes()))
+    else:
+        file.unlink()
+    heard = Heard()
+    again = build(tmp_path / "other", url, "mine", heard)
+    assert again.built
+    assert f"{url}/files/{file.name}" in heard.said[0]
+    assert told in heard.said[0] and "building weights here" in heard.said[0]
+    assert not build(tmp_path / "third", url, "-").built  # what was built took the damaged one's place
+
+
+def test_an_object_that_was_altered_is_told_never_used_and_mended(s3, tmp_path):
     build(tmp_path / "one", URL, "mine")
     name = max(s3.names("seatrial/files/"))
-    if change:
-        s3.change(name, change(s3.read(name)))
-    else:
-        s3.client.delete_object(Bucket=BUCKET, Key=name)
+    s3.change(name, b"x" + s3.read(name)[1:])
     heard = Heard()
-    again = build(tmp_path / "other", URL, "mine", heard)
-    assert again.built
-    assert f"{URL}/{name.removeprefix('seatrial/')}" in heard.said[0]
-    assert told in heard.said[0] and "building weights here" in heard.said[0]
-    assert not build(tmp_path / "third", URL, "-").built  # what was built took the damaged one's place
+    assert build(tmp_path / "other", URL, "mine", heard).built
+    assert "has another digest than when it was sent" in heard.said[0]
+    assert not build(tmp_path / "third", URL, "-").built
 
 
 @pytest.mark.parametrize(
@@ -177,15 +251,14 @@ def test_a_file_that_is_not_what_was_sent_is_told_never_used_and_mended(s3, tmp_
         lambda manifest: with_name(manifest, MANIFEST),
     ],
 )
-def test_a_manifest_that_is_none_or_reaches_outside_is_told_and_replaced(s3, tmp_path, change):
-    build(tmp_path / "one", URL, "mine")
-    (name,) = s3.names("seatrial/artifacts/")
-    s3.change(name, change(json.loads(s3.read(name))))
+def test_a_manifest_that_is_none_or_reaches_outside_is_told_and_replaced(share, tmp_path, change):
+    (path,) = (share / "artifacts" / "weights").iterdir()
+    path.write_bytes(change(json.loads(path.read_bytes())))
     heard = Heard()
-    assert build(tmp_path / "other", URL, "mine", heard).built
+    assert build(tmp_path / "other", share.as_uri(), "mine", heard).built
     assert "is not the manifest of weights" in heard.said[0]
     assert not list(tmp_path.rglob("outside"))
-    assert not build(tmp_path / "third", URL, "-").built
+    assert not build(tmp_path / "third", share.as_uri(), "-").built
 
 
 def with_name(manifest, name):
@@ -193,11 +266,11 @@ def with_name(manifest, name):
     return json.dumps(manifest | {"files": {name: first[1], **dict(rest)}}).encode()
 
 
-def test_a_local_file_that_was_damaged_is_fetched_and_told(s3, tmp_path):
-    path = build(tmp_path, URL, "mine").path / "part-1.bin"
+def test_a_local_file_that_was_damaged_is_fetched_and_told(share, tmp_path):
+    path = build(tmp_path / "one", share.as_uri(), "-").path / "part-1.bin"
     path.write_bytes(b"damaged")
     heard = Heard()
-    assert not build(tmp_path, URL, "-", heard).built
+    assert not build(tmp_path / "one", share.as_uri(), "-", heard).built
     assert "is damaged" in heard.said[0]
     assert path.read_bytes() == content("mine", 1)
 

@@ -303,7 +303,8 @@ class Evidence:
         # Ids are left out: renaming a case does not change what is asked.
         asked = [[list(question.messages), question.reference] for question in questions]
         params = {"model": dict(model.identity), "asked": asked, **more}
-        return Step(kind, 3, params, {}, build, title=f"{kind} of {model.name} on {case_set}")
+        title, everywhere = f"{kind} of {model.name} on {case_set}", "machine" not in more
+        return Step(kind, 3, params, {}, build, title=title, shared=everywhere)
 
     def _built(self, step: Step) -> Artifact:
         return self.use(self.store.build(step))

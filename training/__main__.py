@@ -12,12 +12,14 @@ from pathlib import Path
 from seatrial.training import steps
 from seatrial.training.distributed import with_accelerate
 from seatrial.training.errors import SeatrialError
+from seatrial.training.exchange import open_store
 from seatrial.training.pairs import read_pairs
 from seatrial.training.plan import require_training
 from seatrial.training.progress import Lines
 from seatrial.training.recipe import load_recipe
+from seatrial.training.remote_place import OPTION, default_remote
 from seatrial.training.source import load_source
-from seatrial.training.store import Store, default_root
+from seatrial.training.store import default_root
 
 
 def main() -> int:
@@ -26,6 +28,7 @@ def main() -> int:
     parser.add_argument("--recipe", help="name or path of a recipe (default: the task's)")
     parser.add_argument("--accelerate", help="an accelerate configuration: a name, such as ddp, or a file")
     parser.add_argument("--store", type=Path, default=default_root(), help="where artifacts are kept")
+    parser.add_argument(OPTION, default=default_remote(), metavar="URL", help="a store that machines share")
     options = parser.parse_args()
     try:
         task = load_source(options.task)
@@ -35,14 +38,16 @@ def main() -> int:
         rows = task.train_file  # what is missing is told before anything is built
         if recipe.preference:
             read_pairs(task.preference_file)
-        require_training(task, recipe, options.store)
-        store = Store(options.store, Lines())
+        store = open_store(options.store, Lines(), options.store_remote)
+        if store.exchange:
+            store.exchange.remote.require()
+        require_training(task, recipe, store.root, store.exchange)
         base = store.build(steps.import_base(recipe, store.root, store.progress.say))
         dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
-        adapter = store.build(steps.train_adapter(recipe, base, dataset, store.progress.say))
+        adapter = steps.adapter_of(store, recipe, base, dataset)
         if recipe.preference:
             pairs = store.build(steps.prepare_pairs(task.preference_file, task.prompts.system, recipe))
-            adapter = store.build(steps.prefer(recipe, base, adapter, pairs))
+            adapter = steps.preferred_of(store, recipe, base, adapter, pairs)
         merged = store.build(steps.merge(base, adapter))
         f16 = store.build(steps.convert(merged, store.build(steps.fetch_converter()), task.name))
         print(f"adapter {adapter.path}\nmerged {merged.path}")

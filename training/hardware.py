@@ -16,6 +16,7 @@ from seatrial.training.errors import SeatrialError
 BF16_CAPABILITY = 8.0  # CUDA compute capability of Ampere, the first that multiplies bfloat16 (a T4 has 7.5)
 FP16_CAPABILITY = 7.0  # Volta, the first with tensor cores, which multiply float16 only
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+DTYPES = ("bfloat16", "float16", "float32")  # what a machine may choose
 CPUINFO = Path("/proc/cpuinfo")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seatrial.training import extras, steps
 from seatrial.training.errors import SeatrialError
+from seatrial.training.exchange import Exchange
 from seatrial.training.extras import EXAMPLE, FIDELITY, TRAIN
 from seatrial.training.recipe import Recipe
 from seatrial.training.source import Source
@@ -33,8 +34,9 @@ class Planned:
         return self.artifact.size if self.artifact else None
 
 
-def planned(task: Source, recipe: Recipe, root: Path) -> list[Planned]:
-    """The steps from base weights to GGUF files, in their order, as they stand in the store at ``root``.
+def planned(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None = None) -> list[Planned]:
+    """The steps from base weights to GGUF files, in their order, as they stand in the store at ``root``, or
+    in the remote store that ``exchange`` asks.
 
     Raises:
         SeatrialError: the base weights or the training rows are not there, or there is a mistake in them.
@@ -42,7 +44,7 @@ def planned(task: Source, recipe: Recipe, root: Path) -> list[Planned]:
     made: list[Planned] = []
 
     def look(name: str, title: str, extra: str, step: Step | None) -> Artifact | None:
-        artifact = kept(root, step) if step else None
+        artifact = _found(root, exchange, step) if step else None
         made.append(Planned(name, title, extra, artifact))
         return artifact
 
@@ -51,11 +53,15 @@ def planned(task: Source, recipe: Recipe, root: Path) -> list[Planned]:
     rows = steps.prepare_dataset(task.train_file, task.prompts.system, recipe)
     base = look("base", "base weights", FIDELITY, steps.import_base(recipe, root))
     dataset = look("dataset", "training rows", "", rows)
-    training = steps.train_adapter(recipe, base, dataset) if base and dataset else None
+    training = None
+    if base and dataset:
+        training = steps.train_adapter(recipe, base, dataset, elsewhere=exchange is not None)
     adapter = look("adapter", "the trained adapter", TRAIN, training)
     if pairing:
         pairs = look("pairs", "preference pairs", "", pairing)
-        prefer = steps.prefer(recipe, base, adapter, pairs) if base and adapter and pairs else None
+        prefer = None
+        if base and adapter and pairs:
+            prefer = steps.prefer(recipe, base, adapter, pairs, elsewhere=exchange is not None)
         adapter = look("preference", "the adapter after preference optimisation", TRAIN, prefer)
     merge = steps.merge(base, adapter) if base and adapter else None
     merged = look("merged", "base and adapter as one model", FIDELITY, merge)
@@ -73,16 +79,29 @@ def extra_for(recipe: Recipe) -> str:
     return EXAMPLE if str(recipe.base.package) in extras.EXTRAS[EXAMPLE] else TRAIN
 
 
-def require_training(task: Source, recipe: Recipe, root: Path) -> None:
+def _found(root: Path, exchange: Exchange | None, step: Step) -> Artifact | None:
+    """What is there of ``step``; what only the remote store holds has a manifest and no files yet."""
+    wanted = (step, *step.others) if exchange else (step,)
+    for each in wanted:
+        if artifact := kept(root, each):
+            return artifact
+    for each in wanted:
+        if exchange and (manifest := exchange.find(each)):
+            return Artifact(root / each.name / each.key, manifest)
+    return None
+
+
+def require_training(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None = None) -> None:
     """Raise :class:`SeatrialError` if something is to be built and the extra that it takes is not whole.
 
-    What is in the store at ``root`` already needs none.
+    What is in the store at ``root`` already, or in the remote one, needs none.
     """
     told = extras.problem(extra_for(recipe))
     if not told:
         return
     try:
-        wanted = {step.extra for step in planned(task, recipe, root) if not step.artifact and step.extra}
+        missing = planned(task, recipe, root, exchange)
+        wanted = {step.extra for step in missing if not step.artifact and step.extra}
     except SeatrialError:  # without its weights or rows nothing can be built
         wanted = {TRAIN}
     if not any(map(extras.problem, wanted)) and TRAIN not in wanted:

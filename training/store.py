@@ -22,17 +22,20 @@ import socket
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import BaseFileLock, FileLock
 
 from seatrial.training.errors import SeatrialError
 from seatrial.training.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from seatrial.training.exchange import Exchange
 
 MANIFEST = "manifest.json"
 FOLDERS = ("tmp", "locks", "logs")
@@ -62,6 +65,10 @@ class Step:
         build: writes files into the folder it is given; returns facts for the manifest (JSON values).
         heavy: takes both cores or the GPU; heavy steps run one at a time on a machine.
         title: what progress and the report call it; the name if not given.
+        shared: whether it goes to a remote store: not what is true of one machine only, nor a copy of a file
+            that the user has given.
+        others: the same thing as other machines make it; taken where a remote store is used and this one's
+            own lies nowhere.
     """
 
     name: str
@@ -71,11 +78,12 @@ class Step:
     build: Callable[[Path, Progress], Mapping[str, Any]] = field(repr=False)
     heavy: bool = True
     title: str = ""
+    shared: bool = True
+    others: Sequence[Step] = ()
 
     @cached_property
     def key(self) -> str:
-        recipe = [self.name, self.version, self.params, self.inputs]
-        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
+        return _key([self.name, self.version, self.params, self.inputs])
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Artifact:
     @property
     def size(self) -> int:
         """Bytes of all its files, as its manifest counts them."""
-        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+        return manifest_size(self.manifest)
 
     def read_json(self, name: str) -> Any:
         return json.loads((self.path / name).read_text(encoding="utf-8"))
@@ -127,11 +135,36 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of an artifact's folder; None where there is none, or none that can be read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        for entry in manifest["files"].values():
-            entry["sha256"], int(entry["bytes"])
-        return dict(manifest) if manifest["key"] else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError):
         return None
+    return dict(manifest) if is_manifest(manifest) else None
+
+
+def is_manifest(found: Any) -> bool:
+    """Whether what was read has the form of a manifest."""
+    try:
+        for entry in found["files"].values():
+            entry["sha256"], int(entry["bytes"])
+        return bool(found["key"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def manifest_size(manifest: Mapping[str, Any]) -> int:
+    """Bytes of all files of an artifact, as its manifest counts them."""
+    return sum(int(entry["bytes"]) for entry in manifest["files"].values())
+
+
+def key_of(manifest: Mapping[str, Any]) -> str:
+    """The key of the step that a manifest tells of, "" where it does not tell."""
+    try:
+        return _key([manifest[name] for name in ("step", "version", "params", "inputs")])
+    except KeyError:
+        return ""
+
+
+def _key(recipe: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def default_root() -> Path:
@@ -147,6 +180,7 @@ class Store:
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self.root = root.absolute()
         self.progress = progress or Silent()
+        self.exchange: Exchange | None = None  # with a remote store
         self._verified: dict[str, Artifact] = {}
         self._failed: dict[str, SeatrialError] = {}
         self._announced = False
@@ -184,10 +218,11 @@ class Store:
             return self._verified[step.key]
         if step.key in self._failed:  # what failed a moment ago fails again, at once
             raise self._failed[step.key].with_traceback(None)  # else its traceback grows with every raise
-        artifact = self._find(step)
+        artifact = self._find(step) or self._find_elsewhere(step)
         if artifact is None:
-            with FileLock(self.root / "locks" / f"{step.key}.lock"):
-                artifact = self._find(step, tell=True)  # another process may have built it while we waited
+            with self._lock(step):
+                # another process may have built it while we waited
+                artifact = self._find(step, tell=self.exchange is None or not step.shared)
                 if artifact is None:
                     try:
                         with self._machine_for(step):
@@ -196,7 +231,40 @@ class Store:
                         self._failed[step.key] = error
                         raise
         self._verified[step.key] = artifact
+        if self.exchange and step.shared:
+            self.exchange.offer(artifact, step.title or step.name)
         return artifact
+
+    def _lock(self, step: Step) -> FileLock:
+        return FileLock(self.root / "locks" / f"{step.key}.lock")
+
+    def _find_elsewhere(self, step: Step) -> Artifact | None:
+        """What another machine made: of this step, or else of one that stands for the same thing."""
+        if self.exchange is None or not step.shared:
+            return None
+        for other in step.others:
+            if found := self._find(other):
+                return found
+        for each in (step, *step.others):
+            with self._lock(each):  # another process may fetch it
+                if found := self._find(each, tell=True) or self._fetch(each, self.exchange):
+                    return found
+        return None
+
+    def _fetch(self, step: Step, exchange: Exchange) -> Artifact | None:
+        arriving = self.root / "tmp" / f"{step.key}-fetch"  # kept after a kill: the next one goes on with it
+        with self._explained(f"fetch {step.name}"):
+            if not exchange.fetch(step, arriving):
+                return None
+            folder = self._put_in_place(arriving, step)
+        manifest = read_manifest(folder)
+        return Artifact(folder, manifest) if manifest else None
+
+    def _put_in_place(self, temporary: Path, step: Step) -> Path:
+        folder = self.root / step.name / step.key
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        return temporary.rename(folder)
 
     def _find(self, step: Step, tell: bool = False) -> Artifact | None:
         folder = self.root / step.name / step.key
@@ -232,10 +300,7 @@ class Store:
                 seconds = time.monotonic() - started
                 manifest = self._manifest(step, temporary, facts, seconds)
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-                folder = self.root / step.name / step.key
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.parent.mkdir(exist_ok=True)
-                temporary.rename(folder)
+                folder = self._put_in_place(temporary, step)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
             self.progress.finish(step.title or step.name, seconds)
@@ -246,6 +311,7 @@ class Store:
         return {
             "key": step.key,
             "step": step.name,
+            **({} if step.shared else {"shared": False}),
             "version": step.version,
             "params": dict(step.params),
             "inputs": dict(step.inputs),
@@ -259,7 +325,7 @@ class Store:
             },
             "packages": package_versions(),
             "seconds": round(seconds, 2),
-            "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "built_at": utc_now(),
         }
 
     @contextmanager
@@ -302,6 +368,11 @@ def made_with(artifact: Artifact) -> dict[str, tuple[str, str]]:
     """
     now, then = package_versions(), artifact.manifest.get("packages", {})
     return {name: (old, now.get(name, "absent")) for name, old in then.items() if now.get(name) != old}
+
+
+def utc_now() -> str:
+    """This moment, as manifests write it: 2026-11-27T18:09:40Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def package_versions(*more: str) -> dict[str, str]:

@@ -18,6 +18,8 @@ HELP = {
     "--recipe=NAME": "recipe to train by: a name or a TOML file",
     "--accelerate=FILE": "train in several processes by this accelerate configuration: a name, such as ddp, or a file",
     "--store=DIR": "where artifacts are kept (default: the user's cache)",
+    "--store-remote=URL": "a store that machines share, such as s3://bucket/seatrial: what it holds is fetched, "
+    "what is built is sent there (default: SEATRIAL_STORE_REMOTE)",
     "--report-dir=DIR": "where reports are written (default: reports)",
     "--cases=SET=FILE": "ask the questions of FILE instead of a case set's own, for locked questions; hard cases "
     "are asked beside the task's own; repeatable",

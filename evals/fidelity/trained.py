@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from seatrial.evals.fidelity.runtime_limits import alternatives
@@ -96,7 +97,7 @@ def trained(
         return facts
 
     params = request | decided_by(__name__, packages=PACKAGES) | ({"held": held} if held else {})
-    return Step("trained", 5, params, inputs, build, title="the trained model, before export")
+    return Step("trained", 6, params, inputs, build, title="the trained model, before export")
 
 
 class TrainedModel:
@@ -127,55 +128,51 @@ class TrainedModel:
 
 # --- the process ---------------------------------------------------------------------------------------
 def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
-    """Run the models of a request; writes the files that :func:`trained` names."""
-    import numpy as np
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Run the models of a request, one after the other; writes the files that :func:`trained` names."""
+    from transformers import AutoTokenizer
 
     out = Path(request["out"])
     tokenizer = AutoTokenizer.from_pretrained(request["merged"])
     text = _text(tokenizer, request)
     (out / "text.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
-    loaders: dict[str, Callable[[], Any]] = {
-        MERGED: lambda: AutoModelForCausalLM.from_pretrained(request["merged"], dtype=torch.float32)
-    }
-    if "adapter" in request:
-        loaders = {ADAPTER: lambda: _with_adapter(request, ADAPTER), **loaders}
-    if "sft" in request:
-        loaders[SFT] = lambda: _with_adapter(request, SFT)
     models: dict[str, Any] = {}
     truth: Any = None
     answers: list[list[int]] | None = None
     settings: Any = None
-    for number, (role, load) in enumerate(loaders.items()):
-        send(done=number, total=len(loaders))
-        model = load().eval()
-        nothing = np.empty((0, model.config.get_text_config().vocab_size), dtype=np.float32)
-        logs = np.concatenate([nothing, *_predicted(model, text["rows"])])
-        if truth is None:
-            truth = logs
-            np.save(out / TRUTH, logs)
-        found = _scored(logs, truth, text["rows"])
-        found["likelihoods"] += _unwanted(model, text["further"])
-        before, settings = settings, model.generation_config.to_dict()
-        answers = _answered(model, tokenizer, request, answers if settings == before else None)
-        models[role] = found | {"answers": [_generation(model, tokenizer, tokens) for tokens in answers]}
-        del model
+    with TemporaryDirectory(dir=out, ignore_cleanup_errors=True) as place:
+        loaders = _loaders(request, Path(place))
+        for number, (role, load) in enumerate(loaders.items()):
+            send(done=number, total=len(loaders))
+            model = load()
+            if truth is None:
+                truth = _kept(out / TRUTH, model, text["rows"])
+                predicted = _by_row(truth, text["rows"])
+            else:
+                predicted = _predicted(model, text["rows"])
+            found = _scored(predicted, truth, text["rows"])
+            found["likelihoods"] += _unwanted(model, text["further"])
+            before, settings = settings, model.generation_config.to_dict()
+            answers = _answered(model, tokenizer, request, answers if settings == before else None)
+            models[role] = found | {"answers": [_generation(model, tokenizer, tokens) for tokens in answers]}
+            del model
     (out / "models.json").write_text(json.dumps(models, ensure_ascii=False), encoding="utf-8")
     return {"truth": next(iter(loaders)), "tokens": len(truth), "vocabulary": int(truth.shape[1])}
 
 
-def _with_adapter(request: Mapping[str, Any], role: str) -> Any:
-    """The base's weights as training held them, dequantised once (the same numbers, without doing it at every
-    step), and the adapter beside them, not merged; computed in float32."""
-    import torch
+def _loaders(request: Mapping[str, Any], place: Path) -> dict[str, Callable[[], Any]]:
+    """How each role is loaded, the truth first. The base's weights as training held them are dequantised once
+    (the same numbers, without doing it at every step) and lie in ``place``; an adapter is beside them."""
+    from seatrial.training.mapped import mapped, write_held
 
-    from seatrial.training.adapted import with_adapter
-    from seatrial.training.base_model import load_dequantised
-
-    dtype = getattr(torch, request["compute_dtype"])
-    base = load_dequantised(Path(request["base"]), dtype, request["precision"], request.get("skipped"))
-    return with_adapter(base, Path(request[role]))
+    loaders: dict[str, Callable[[], Any]] = {}
+    if "adapter" in request:
+        how = request["compute_dtype"], request["precision"], request.get("skipped")
+        held = write_held(Path(request["base"]), place / "held", *how)
+        loaders[ADAPTER] = lambda: mapped(held, Path(request[ADAPTER]))
+    loaders[MERGED] = lambda: mapped(Path(request["merged"]))
+    if "sft" in request:
+        loaders[SFT] = lambda: mapped(held, Path(request[SFT]))
+    return loaders
 
 
 def _text(tokenizer: Any, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,24 +240,46 @@ def _predicted(model: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
 
     with torch.inference_mode():
         for row in rows:
-            # bitsandbytes puts a 4-bit model on the GPU where there is one, so ids go where the model is.
             ids, last = torch.tensor([row["ids"]], device=model.device), row["answer"]
             logits = model(input_ids=ids, logits_to_keep=last + 1).logits
             yield torch.log_softmax(logits[0, -last - 1 : -1].float(), dim=-1).cpu().numpy()
 
 
-def _scored(logs: Any, truth: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Likelihood of each row's answer, and its divergence from the truth (zero for the truth itself)."""
+def _kept(path: Path, model: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The log-probabilities of all rows as the file ``path``, mapped: 2,000 tokens of a vocabulary of 128,000
+    are a gigabyte, of which memory holds a row."""
     import numpy as np
 
-    likelihoods, divergence, at = [], [], 0
+    shape = sum(row["answer"] for row in rows), model.config.get_text_config().vocab_size
+    if not shape[0]:  # nothing can be mapped that is empty
+        np.save(path, np.empty(shape, dtype=np.float32))
+        return np.load(path)
+    kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    for place, logs in zip(_by_row(kept, rows), _predicted(model, rows), strict=True):
+        place[:] = logs
+    kept.flush()
+    return np.load(path, mmap_mode="r")
+
+
+def _by_row(kept: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+    """Views of a row's log-probabilities each."""
+    at = 0
     for row in rows:
-        part = slice(at, at + row["answer"])
+        yield kept[at : at + row["answer"]]
         at += row["answer"]
+
+
+def _scored(predicted: Iterable[Any], truth: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Likelihood of each row's answer, and its divergence from the truth (zero for the truth itself), over
+    the whole vocabulary; ``predicted`` gives a row's log-probabilities at a time."""
+    import numpy as np
+
+    likelihoods, divergence = [], []
+    for row, logs, known in zip(rows, predicted, _by_row(truth, rows), strict=True):
         answer = row["ids"][-row["answer"] :]
-        nll = -logs[part][np.arange(len(answer)), answer].astype(np.float64)
-        kl = (np.exp(truth[part]) * (truth[part] - logs[part])).sum(-1, dtype=np.float64)
-        top = truth[part].argmax(-1) == logs[part].argmax(-1)
+        nll = -logs[np.arange(len(answer)), answer].astype(np.float64)
+        kl = (np.exp(known) * (known - logs)).sum(-1, dtype=np.float64)
+        top = known.argmax(-1) == logs.argmax(-1)
         likelihoods.append(asdict(Likelihood(float(nll.sum()), len(answer))))
         divergence.append(
             {
@@ -275,7 +294,7 @@ def _scored(logs: Any, truth: Any, rows: Sequence[Mapping[str, Any]]) -> dict[st
 def _unwanted(model: Any, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Likelihoods alone, a row at a time: the distributions of these rows are not kept."""
     found = zip(rows, _predicted(model, rows), strict=True)
-    return [_scored(logs, logs, [row])["likelihoods"][0] for row, logs in found]
+    return [_scored([logs], logs, [row])["likelihoods"][0] for row, logs in found]
 
 
 def _answered(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from seatrial.evals.models import Generation, Message, Question, opened
@@ -138,6 +139,7 @@ def _ask(
     base: Path, adapter: Path, asked: Sequence[Sequence[Message]], max_tokens: int, log: Path, **how: float
 ) -> list[list[Generation]]:
     request = {"base": str(base), "adapter": str(adapter), "asked": asked, "max_tokens": max_tokens, **how}
+    request["place"] = str(log.parent)  # beside the store: a system's temporary folder may lie in memory
     many = len(asked) * int(how.get("samples", 1))
     with JsonProcess("seatrial.evals.models.adapter", log, "peft with the adapter") as process:
         found = process.call(request, timeout=START + EACH * many)
@@ -148,15 +150,13 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     """Load base and adapter with transformers and peft and answer ``request["asked"]``: greedily, or with
     ``samples`` answers drawn at ``temperature``, a question at a time."""
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(request["adapter"])
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    base = AutoModelForCausalLM.from_pretrained(request["base"], dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, request["adapter"]).eval()
+    model = _loaded(Path(request["base"]), Path(request["adapter"]), request["place"])
     ends = model.generation_config.eos_token_id
     ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
     prompts = [
@@ -192,6 +192,15 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
             rows = said[place * each : (place + 1) * each]
             answers.append([_answer(tokenizer, ends, row, length, seconds) for row in rows])
     return {"answers": answers if temperature else [rows * samples for rows in answers]}
+
+
+def _loaded(base: Path, adapter: Path, place: str) -> Any:
+    """Base and adapter in float32. A base of another type is written out in it first, because only weights
+    that lie there as they are computed with need no memory of their own."""
+    from seatrial.training.mapped import mapped, write_held
+
+    with TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
+        return mapped(write_held(base, Path(folder, "base"), "float32", "fp32"), adapter)
 
 
 def _seed(seed: int, prompt: str) -> int:

@@ -20,7 +20,7 @@ from seatrial.evals.preflight_answer import NO, UNKNOWN, YES, Answer
 from seatrial.evals.preflight_rows import Rows, rows_answer
 from seatrial.evals.task import Task
 from seatrial.training.footprint import Shape, adapter_parameters, training_bytes
-from seatrial.training.past import Pace
+from seatrial.training.past import Pace, seconds_for, trained_tokens
 from seatrial.training.recipe import Recipe
 from seatrial.training.rules import rule
 
@@ -302,8 +302,8 @@ def _time(known: Known) -> Answer:
     if known.pace is None or rows.lengths is None:
         lacks = "the rows' tokens are not known" if known.pace else "no training of this base was measured"
         return Answer(question, UNKNOWN, f"not known: {lacks}", (told,), measure, {"updates": steps})
-    tokens = sum(rows.lengths.rows) * train / rows.count * trainer.epochs
-    seconds = tokens / known.pace.tokens_per_second
+    tokens = trained_tokens(rows.lengths, known.recipe)
+    seconds = seconds_for(known.pace, rows.lengths, known.recipe)
     reasons = (
         told,
         f"{tokens:,.0f} tokens, {trainer.epochs:g} epochs of {train:,} rows",

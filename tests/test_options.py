@@ -15,6 +15,7 @@ from tests.conftest import MINIATURE, PACKAGE, PLUGIN, QUIET, Gate
 HELP = {
     "--task=DIR": "task to judge: a folder with a task.toml",
     "--criteria": "list the criteria of the task, with where each comes from, and judge nothing",
+    "--plan": "list the steps that would be built, with minutes, memory and disk, and build nothing",
     "--recipe=NAME": "recipe to train by: a name or a TOML file",
     "--accelerate=FILE": "train in several processes by this accelerate configuration: a name, such as ddp, or a file",
     "--store=DIR": "where artifacts are kept (default: the user's cache)",

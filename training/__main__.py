@@ -13,6 +13,7 @@ from seatrial.training import steps
 from seatrial.training.distributed import with_accelerate
 from seatrial.training.errors import SeatrialError
 from seatrial.training.exchange import open_store
+from seatrial.training.forecast import require_room
 from seatrial.training.pairs import read_pairs
 from seatrial.training.plan import require_training
 from seatrial.training.progress import Lines
@@ -42,6 +43,7 @@ def main() -> int:
         if store.exchange:
             store.exchange.remote.require()
         require_training(task, recipe, store.root, store.exchange)
+        require_room(task, recipe, store.root, store.exchange)
         base = store.build(steps.import_base(recipe, store.root, store.progress.say))
         dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
         adapter = steps.adapter_of(store, recipe, base, dataset)

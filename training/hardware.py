@@ -85,21 +85,3 @@ def cpu_flags() -> set[str]:
     except OSError:
         return set()
     return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
-
-
-def device_memory() -> tuple[float | None, str]:
-    """Bytes of the device that would train here, and what it is called: of the smallest CUDA device, else of
-    the machine; None where nothing tells."""
-    tool = shutil.which("nvidia-smi")
-    if tool is not None and cuda_capability() is not None:
-        command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-            mebibytes = [float(line) for line in done.stdout.split()]
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            mebibytes = []
-        return (min(mebibytes) * 2**20 if mebibytes else None), "the CUDA device here"
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), "this machine (no GPU)"
-    except (AttributeError, ValueError, OSError):
-        return None, "this machine"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.training.base_model import DEFAULT
+from seatrial.training.lengths import Lengths
 from seatrial.training.recipe import Recipe
 from seatrial.training.store import read_manifest
 
@@ -26,9 +27,9 @@ class Pace:
         return self.tokens / self.seconds
 
 
-def kept_manifests(root: Path) -> list[Mapping[str, Any]]:
-    """Manifests of the adapters that the store at ``root`` holds."""
-    found = (read_manifest(path.parent) for path in sorted(root.glob("adapter/*/manifest.json")))
+def kept_manifests(root: Path, step: str = "adapter") -> list[Mapping[str, Any]]:
+    """Manifests of what the store at ``root`` holds of a step."""
+    found = (read_manifest(path.parent) for path in sorted(root.glob(f"{step}/*/manifest.json")))
     return [manifest for manifest in found if manifest]
 
 
@@ -37,6 +38,17 @@ def pace(manifests: Iterable[Mapping[str, Any]], recipe: Recipe, backend: str, d
     recipe's; None if there is none. It holds for the machine that it ran on, which manifests do not name."""
     found = [made for manifest in manifests if (made := _pace(manifest, recipe, backend, dtype))]
     return max(found, key=lambda each: each.built_at, default=None)
+
+
+def trained_tokens(lengths: Lengths, recipe: Recipe) -> float:
+    """Tokens of all epochs over the rows that are left after those of the validation."""
+    count, settings = len(lengths.rows), recipe.trainer
+    return sum(lengths.rows) * (count - settings.validation_rows) / count * settings.epochs
+
+
+def seconds_for(pace: Pace, lengths: Lengths, recipe: Recipe) -> float:
+    """Seconds that a training takes at an earlier one's pace."""
+    return trained_tokens(lengths, recipe) / pace.tokens_per_second
 
 
 def _pace(manifest: Mapping[str, Any], recipe: Recipe, backend: str, dtype: str) -> Pace | None:

@@ -21,12 +21,17 @@ from seatrial.training.store import Artifact, Step, kept
 
 @dataclass(frozen=True)
 class Planned:
-    """A step: what it builds, the ``extra`` that building takes ("" for none), and what the store holds."""
+    """A step: what it builds, the ``extra`` that building takes ("" for none), and what the store holds.
+
+    ``where``: where that lies, "" for what is to be built. ``kind``: the type of a quantised file.
+    """
 
     name: str
     title: str
     extra: str
     artifact: Artifact | None
+    where: str = ""
+    kind: str = ""
 
     @property
     def size(self) -> int | None:
@@ -43,9 +48,9 @@ def planned(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None 
     """
     made: list[Planned] = []
 
-    def look(name: str, title: str, extra: str, step: Step | None) -> Artifact | None:
-        artifact = _found(root, exchange, step) if step else None
-        made.append(Planned(name, title, extra, artifact))
+    def look(name: str, title: str, extra: str, step: Step | None, kind: str = "") -> Artifact | None:
+        artifact, where = _found(root, exchange, step) if step else (None, "")
+        made.append(Planned(name, title, extra, artifact, where, kind))
         return artifact
 
     stage = recipe.preference
@@ -70,7 +75,8 @@ def planned(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None 
     f16 = look("gguf", "GGUF file, 16 bits", FIDELITY, convert)
     for kind in recipe.export.quantizations:
         settings = (task.name, task.prompts.system, task.decoding.model_dump())
-        look("quantized", f"GGUF file, {kind}", "", steps.quantize(f16, kind, *settings) if f16 else None)
+        quantize = steps.quantize(f16, kind, *settings) if f16 else None
+        look("quantized", f"GGUF file, {kind}", "", quantize, kind)
     return made
 
 
@@ -79,16 +85,17 @@ def extra_for(recipe: Recipe) -> str:
     return EXAMPLE if str(recipe.base.package) in extras.EXTRAS[EXAMPLE] else TRAIN
 
 
-def _found(root: Path, exchange: Exchange | None, step: Step) -> Artifact | None:
-    """What is there of ``step``; what only the remote store holds has a manifest and no files yet."""
+def _found(root: Path, exchange: Exchange | None, step: Step) -> tuple[Artifact | None, str]:
+    """What is there of ``step``, and where; what only the remote store holds has a manifest and no files
+    yet."""
     wanted = (step, *step.others) if exchange else (step,)
     for each in wanted:
         if artifact := kept(root, each):
-            return artifact
+            return artifact, "the store"
     for each in wanted:
         if exchange and (manifest := exchange.find(each)):
-            return Artifact(root / each.name / each.key, manifest)
-    return None
+            return Artifact(root / each.name / each.key, manifest), exchange.remote.url
+    return None, ""
 
 
 def require_training(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None = None) -> None:

@@ -20,6 +20,7 @@ from seatrial.evals.models import Generation, Likelihood, Message, Question, ope
 from seatrial.evals.provenance import decided_by
 from seatrial.training.base_model import held_as
 from seatrial.training.errors import SeatrialError
+from seatrial.training.memory import peaks
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
 from seatrial.training.store import Artifact, Step
@@ -156,7 +157,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
             models[role] = found | {"answers": [_generation(model, tokenizer, tokens) for tokens in answers]}
             del model
     (out / "models.json").write_text(json.dumps(models, ensure_ascii=False), encoding="utf-8")
-    return {"truth": next(iter(loaders)), "tokens": len(truth), "vocabulary": int(truth.shape[1])}
+    facts = {"truth": next(iter(loaders)), "tokens": len(truth), "vocabulary": int(truth.shape[1])}
+    return facts | peaks()
 
 
 def _loaders(request: Mapping[str, Any], place: Path) -> dict[str, Callable[[], Any]]:

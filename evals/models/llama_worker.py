@@ -11,13 +11,11 @@ Batches are filled in a fixed order, so equal requests to equal files give equal
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import llama_cpp as lib
@@ -26,6 +24,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from seatrial.evals.models.llama_choice import Choice, Draw, Grammar
 from seatrial.training.errors import SeatrialError
+from seatrial.training.memory import peak_memory
 from seatrial.training.process import serve
 
 BATCH = 1024
@@ -343,20 +342,6 @@ def _refused(prompt: list[int], context: int, max_tokens: int) -> dict[str, Any]
         "stop_reason": "error",
         "error": f"{len(prompt)} prompt tokens and {max_tokens} to answer exceed the context of {context}",
     }
-
-
-def peak_memory() -> int:
-    """Return the largest resident size that this process has had, in bytes.
-
-    On Linux ``getrusage`` carries the parent's peak over into what the parent starts: a run that has just
-    trained made the runtime look as large as the trainer. ``VmHWM`` begins anew with the program.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Worker:

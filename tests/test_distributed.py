@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from seatrial.training import distributed, launcher, steps
+from seatrial.training import distributed, launcher, steps, train_steps
 from seatrial.training.distributed import CONFIGURATIONS, divided, launch_of
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import load_recipe
@@ -215,7 +215,7 @@ def test_more_processes_than_devices_is_told_before_anything_is_trained(tmp_path
 def test_an_adapter_in_the_store_needs_no_devices(tmp_path, monkeypatch):
     """What a machine with GPUs trained, one without them judges: only building asks for devices."""
     monkeypatch.setattr(distributed, "cuda_devices", lambda: 0)
-    assert steps.train_adapter(recipe_in(tmp_path, use_cpu=False), ARTIFACT, ARTIFACT).key
+    assert train_steps.train_adapter(recipe_in(tmp_path, use_cpu=False), ARTIFACT, ARTIFACT).key
 
 
 # --- what is shared, and what a key says --------------------------------------------------------------------
@@ -239,9 +239,9 @@ def test_the_rows_of_an_update_stay_the_recipes_or_it_is_refused(batch, accumula
 
 def test_a_key_says_how_many_processes_and_whether_the_model_was_spread_and_nothing_else(tmp_path):
     def key(**changes):
-        return steps.train_adapter(recipe_in(tmp_path, **changes), ARTIFACT, ARTIFACT).key
+        return train_steps.train_adapter(recipe_in(tmp_path, **changes), ARTIFACT, ARTIFACT).key
 
-    plain = replace(steps.train_adapter(load_recipe("llama-3.1-8b-trl"), ARTIFACT, ARTIFACT)).key
+    plain = replace(train_steps.train_adapter(load_recipe("llama-3.1-8b-trl"), ARTIFACT, ARTIFACT)).key
     assert key() != plain
     assert key(num_processes=4) not in (key(), plain)
     assert key(distributed_type="FSDP") not in (key(), plain)
@@ -250,9 +250,9 @@ def test_a_key_says_how_many_processes_and_whether_the_model_was_spread_and_noth
 
 
 def test_a_backend_for_one_gpu_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "choose_backend", lambda recipe: ("unsloth", ""))
+    monkeypatch.setattr(train_steps, "choose_backend", lambda recipe: ("unsloth", ""))
     with pytest.raises(SeatrialError, match="trains in one process"):
-        steps.train_adapter(recipe_in(tmp_path), ARTIFACT, ARTIFACT)
+        train_steps.train_adapter(recipe_in(tmp_path), ARTIFACT, ARTIFACT)
 
 
 # --- the files that ship ------------------------------------------------------------------------------------

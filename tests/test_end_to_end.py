@@ -14,7 +14,7 @@ import pytest
 
 from seatrial.evals.fidelity.trained import _answered
 from seatrial.evals.task import load_task
-from seatrial.training import steps
+from seatrial.training import steps, train_steps
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
@@ -175,7 +175,7 @@ def test_training_stops_early_when_the_validation_loss_no_longer_falls(folder, c
     recipe, task, store = load_recipe(patient), load_task(folder / "task"), Store(folder / "store")
     assert recipe.trainer.epochs > 2
     dataset = store.build(steps.prepare_dataset(task.path(task.train), task.prompts.system, recipe))
-    adapter = store.build(steps.train_adapter(recipe, store.build(steps.import_base(recipe)), dataset))
+    adapter = store.build(train_steps.train_adapter(recipe, store.build(steps.import_base(recipe)), dataset))
     assert [entry["epoch"] for entry in adapter.facts["history"] if "eval_loss" in entry] == [1, 2]
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seatrial.training import hardware, steps
+from seatrial.training import hardware, train_steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import load_recipe
 
@@ -75,7 +75,7 @@ def test_the_adapter_s_key_holds_the_type_and_not_the_word_auto(machine):
     keys = {}
     for flags, dtype in (("avx2", "float32"), ("avx512_bf16", "bfloat16")):
         machine(flags)
-        step = steps.train_adapter(recipe, ARTIFACT, ARTIFACT)
+        step = train_steps.train_adapter(recipe, ARTIFACT, ARTIFACT)
         assert step.params["trainer"]["compute_dtype"] == dtype
         keys[dtype] = step.key
     assert len(set(keys.values())) == 2

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seatrial.training import memory_ladder, steps
+from seatrial.training import memory_ladder, steps, train_steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.pairs import prepare, read_pairs
 from tests.miniature.write_rows import TRAIN, answer
@@ -64,8 +64,8 @@ def preferred(tiny, rows=None, tables=None, **settings):
     recipe = tiny.recipe(preference={**STAGE, **settings}, **(tables or {}))
     store, base, sft = tiny.train(recipe)
     source = write(tiny.folder / "pairs.jsonl", rows or lamp())
-    pairs = store.build(steps.prepare_pairs(source, "", recipe))
-    return store, base, sft, store.build(steps.prefer(recipe, base, sft, pairs))
+    pairs = store.build(train_steps.prepare_pairs(source, "", recipe))
+    return store, base, sft, store.build(train_steps.prefer(recipe, base, sft, pairs))
 
 
 @pytest.fixture(scope="module")
@@ -141,22 +141,22 @@ def test_the_stage_has_a_key_of_its_own_and_leaves_that_of_fine_tuning_as_it_was
     plain, staged = tiny.recipe(), tiny.recipe(preference=STAGE)
     artifact = SimpleNamespace(digest="0" * 64, path=tmp_path)
     assert (
-        steps.train_adapter(plain, artifact, artifact).key
-        == steps.train_adapter(staged, artifact, artifact).key
+        train_steps.train_adapter(plain, artifact, artifact).key
+        == train_steps.train_adapter(staged, artifact, artifact).key
     )
     assert steps.prepare_dataset(tiny.rows, "", plain).key == steps.prepare_dataset(tiny.rows, "", staged).key
 
     def key(recipe=staged, **other):
         inputs = {name: SimpleNamespace(digest=other.get(name, "0" * 64), path=tmp_path) for name in "bap"}
-        return steps.prefer(recipe, *inputs.values()).key
+        return train_steps.prefer(recipe, *inputs.values()).key
 
     others = [tiny.recipe(preference={**STAGE, "beta": 0.2}), tiny.recipe(preference={**STAGE, "epochs": 3})]
     keys = [key(), *map(key, others), key(b="1" * 64), key(a="1" * 64), key(p="1" * 64)]
     assert len(set(keys)) == len(keys)
     write(tmp_path / "one", lamp())
     write(tmp_path / "other", lamp(swapped=True))
-    assert steps.prepare_pairs(tmp_path / "one", "", staged).key != (
-        steps.prepare_pairs(tmp_path / "other", "", staged).key
+    assert train_steps.prepare_pairs(tmp_path / "one", "", staged).key != (
+        train_steps.prepare_pairs(tmp_path / "other", "", staged).key
     )
 
 
@@ -175,7 +175,7 @@ def test_out_of_memory_takes_less_of_the_pairs_at_a_time(tiny, monkeypatch):
     monkeypatch.setattr(memory_ladder, "run_job", tight)
     recipe = tiny.recipe(preference=STAGE)
     nothing = SimpleNamespace(digest="0" * 64, path=tiny.folder, facts={"validation_rows": 4})
-    step = steps.prefer(recipe, nothing, nothing, nothing)
+    step = train_steps.prefer(recipe, nothing, nothing, nothing)
     out = tiny.folder / "tmp" / "out"
     out.mkdir(parents=True)
     facts = step.build(out, SimpleNamespace(say=lambda text: None))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seatrial.training import choices, memory_ladder, steps
+from seatrial.training import choices, memory_ladder, steps, train_steps
 from seatrial.training.dataset import prepare
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import RECIPES, load_recipe
@@ -54,8 +54,8 @@ def test_the_specification_s_numbers(name):
 
 @pytest.mark.parametrize("dtype", KEYS)
 def test_an_adapter_that_was_trained_before_there_were_more_settings_is_the_same_one(dtype, monkeypatch):
-    monkeypatch.setattr(steps, "resolve_dtype", lambda wanted: dtype)
-    assert steps.train_adapter(load_recipe("smollm2-135m-cpu"), ARTIFACT, ARTIFACT).key == KEYS[dtype]
+    monkeypatch.setattr(train_steps, "resolve_dtype", lambda wanted: dtype)
+    assert train_steps.train_adapter(load_recipe("smollm2-135m-cpu"), ARTIFACT, ARTIFACT).key == KEYS[dtype]
 
 
 CHANGES = {
@@ -198,7 +198,7 @@ def test_an_optimizer_that_cannot_run_here_is_one_error(tiny, optimizer, told):
 def test_float16_without_a_gpu_is_told_before_anything_is_built(tiny, monkeypatch):
     recipe = tiny.recipe(trainer={"compute_dtype": "float16"})
     with pytest.raises(SeatrialError, match="needs a CUDA device"):
-        steps.train_adapter(recipe, ARTIFACT, ARTIFACT)
+        train_steps.train_adapter(recipe, ARTIFACT, ARTIFACT)
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ def test_a_missing_tracker_is_one_error_and_a_tracker_changes_no_key(tiny, monke
     recipe = tiny.recipe(trainer={"report_to": "trackio"})
     monkeypatch.setattr(choices, "_installed", lambda module: False)
     with pytest.raises(SeatrialError, match="needs the package 'trackio'.*\n.*pip install trackio"):
-        steps.train_adapter(recipe, ARTIFACT, ARTIFACT)
+        train_steps.train_adapter(recipe, ARTIFACT, ARTIFACT)
     monkeypatch.setattr(choices, "_installed", lambda module: True)
-    plain = steps.train_adapter(tiny.recipe(), ARTIFACT, ARTIFACT)
-    assert steps.train_adapter(recipe, ARTIFACT, ARTIFACT).key == plain.key
+    plain = train_steps.train_adapter(tiny.recipe(), ARTIFACT, ARTIFACT)
+    assert train_steps.train_adapter(recipe, ARTIFACT, ARTIFACT).key == plain.key
 
 
 def test_a_missing_backend_is_one_error_or_the_recipe_s_other_one_said_aloud(tiny, monkeypatch):
@@ -232,6 +232,6 @@ def test_a_missing_backend_is_one_error_or_the_recipe_s_other_one_said_aloud(tin
     recipe = tiny.recipe(top={"backend": "unsloth", "fallback": "trl"})
     base, dataset = SimpleNamespace(digest="b"), SimpleNamespace(digest="d")
     said: list[str] = []
-    step = steps.train_adapter(recipe, base, dataset, said.append)
+    step = train_steps.train_adapter(recipe, base, dataset, said.append)
     assert len(said) == 1 and "trl trains by the recipe" in said[0]
-    assert step == replace(steps.train_adapter(tiny.recipe(), base, dataset), build=step.build)
+    assert step == replace(train_steps.train_adapter(tiny.recipe(), base, dataset), build=step.build)

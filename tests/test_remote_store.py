@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from seatrial.training import choices, steps
+from seatrial.training import choices, train_steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.exchange import LOG, open_store
 from seatrial.training.progress import Silent
@@ -157,25 +157,27 @@ def machine(monkeypatch, installed, dtype):
     """This machine from now on: whether it has the backend's package, and what it multiplies natively."""
     monkeypatch.setattr(choices, "BACKENDS", {"trl": "", "unsloth": ""})
     monkeypatch.setattr(choices, "_installed", lambda module: installed)
-    monkeypatch.setattr(steps, "resolve_dtype", lambda wanted: dtype)
+    monkeypatch.setattr(train_steps, "resolve_dtype", lambda wanted: dtype)
 
 
 def test_what_a_gpu_trained_is_taken_by_a_machine_that_could_not_train_it(recipe, tmp_path, monkeypatch):
     url = f"memory://{tmp_path.name}"
     machine(monkeypatch, True, "float16")
-    there = steps.train_adapter(recipe, NOTHING, NOTHING)
+    there = train_steps.train_adapter(recipe, NOTHING, NOTHING)
     facts = {"backend": "unsloth", "compute_dtype": "float16"}
     open_store(tmp_path / "gpu", None, url).build(replace(there, build=lambda out, progress: facts))
     machine(monkeypatch, False, "float32")
     with pytest.raises(SeatrialError, match="unsloth"):
-        steps.train_adapter(recipe, NOTHING, NOTHING)
+        train_steps.train_adapter(recipe, NOTHING, NOTHING)
     with pytest.raises(SeatrialError, match="unsloth"):
-        steps.adapter_of(open_store(tmp_path / "cpu", None, f"{url}-empty"), recipe, NOTHING, NOTHING)
+        train_steps.adapter_of(open_store(tmp_path / "cpu", None, f"{url}-empty"), recipe, NOTHING, NOTHING)
     heard = Heard()
-    adapter = steps.adapter_of(open_store(tmp_path / "cpu", heard, url), recipe, NOTHING, NOTHING)
+    adapter = train_steps.adapter_of(open_store(tmp_path / "cpu", heard, url), recipe, NOTHING, NOTHING)
     assert (adapter.built, adapter.key) == (False, there.key)
     assert heard.said[-1] == "the adapter is another machine's, trained by unsloth in float16"
-    again = steps.adapter_of(open_store(tmp_path / "cpu", None, f"{url}-empty"), recipe, NOTHING, NOTHING)
+    again = train_steps.adapter_of(
+        open_store(tmp_path / "cpu", None, f"{url}-empty"), recipe, NOTHING, NOTHING
+    )
     assert again.key == there.key  # it lies here now
 
 
@@ -184,11 +186,11 @@ def test_what_this_machine_would_train_itself_comes_before_what_another_did(reci
     made = {}
     for dtype in ("float16", "float32"):
         machine(monkeypatch, True, dtype)
-        step = steps.train_adapter(recipe, NOTHING, NOTHING)
+        step = train_steps.train_adapter(recipe, NOTHING, NOTHING)
         facts = {"backend": "unsloth", "compute_dtype": dtype}
         built = replace(step, build=lambda out, progress, facts=facts: facts)
         made[dtype] = open_store(tmp_path / dtype, None, url).build(built).key
-    found = steps.adapter_of(open_store(tmp_path / "third", None, url), recipe, NOTHING, NOTHING)
+    found = train_steps.adapter_of(open_store(tmp_path / "third", None, url), recipe, NOTHING, NOTHING)
     assert found.key == made["float32"] != made["float16"]
 
 

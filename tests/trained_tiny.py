@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from seatrial.training import steps
+from seatrial.training import steps, train_steps
 from seatrial.training.progress import Progress
 from seatrial.training.recipe import Recipe, load_recipe
 from seatrial.training.store import Artifact, Store, default_root
@@ -40,7 +40,7 @@ class Tiny:
         store = Store(self.folder / "store", progress)
         base = store.build(steps.import_base(recipe))
         dataset = store.build(steps.prepare_dataset(self.rows, "", recipe))
-        return store, base, store.build(steps.train_adapter(recipe, base, dataset))
+        return store, base, store.build(train_steps.train_adapter(recipe, base, dataset))
 
 
 def run_here(job: str, request: dict, out: Path, progress: Progress, online: bool = False) -> dict:

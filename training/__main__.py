@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from seatrial.training import steps
+from seatrial.training import steps, train_steps
 from seatrial.training.distributed import with_accelerate
 from seatrial.training.errors import SeatrialError
 from seatrial.training.exchange import open_store
@@ -46,10 +46,10 @@ def main() -> int:
         require_room(task, recipe, store.root, store.exchange)
         base = store.build(steps.import_base(recipe, store.root, store.progress.say))
         dataset = store.build(steps.prepare_dataset(rows, task.prompts.system, recipe))
-        adapter = steps.adapter_of(store, recipe, base, dataset)
+        adapter = train_steps.adapter_of(store, recipe, base, dataset)
         if recipe.preference:
-            pairs = store.build(steps.prepare_pairs(task.preference_file, task.prompts.system, recipe))
-            adapter = steps.preferred_of(store, recipe, base, adapter, pairs)
+            pairs = store.build(train_steps.prepare_pairs(task.preference_file, task.prompts.system, recipe))
+            adapter = train_steps.preferred_of(store, recipe, base, adapter, pairs)
         merged = store.build(steps.merge(base, adapter))
         f16 = store.build(steps.convert(merged, store.build(steps.fetch_converter()), task.name))
         print(f"adapter {adapter.path}\nmerged {merged.path}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from seatrial.training import extras, steps
+from seatrial.training import extras, steps, train_steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.exchange import Exchange
 from seatrial.training.extras import EXAMPLE, FIDELITY, TRAIN
@@ -54,19 +54,19 @@ def planned(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None 
         return artifact
 
     stage = recipe.preference
-    pairing = steps.prepare_pairs(task.preference_file, task.prompts.system, recipe) if stage else None
+    pairing = train_steps.prepare_pairs(task.preference_file, task.prompts.system, recipe) if stage else None
     rows = steps.prepare_dataset(task.train_file, task.prompts.system, recipe)
     base = look("base", "base weights", FIDELITY, steps.import_base(recipe, root))
     dataset = look("dataset", "training rows", "", rows)
     training = None
     if base and dataset:
-        training = steps.train_adapter(recipe, base, dataset, elsewhere=exchange is not None)
+        training = train_steps.train_adapter(recipe, base, dataset, elsewhere=exchange is not None)
     adapter = look("adapter", "the trained adapter", TRAIN, training)
     if pairing:
         pairs = look("pairs", "preference pairs", "", pairing)
         prefer = None
         if base and adapter and pairs:
-            prefer = steps.prefer(recipe, base, adapter, pairs, elsewhere=exchange is not None)
+            prefer = train_steps.prefer(recipe, base, adapter, pairs, elsewhere=exchange is not None)
         adapter = look("preference", "the adapter after preference optimisation", TRAIN, prefer)
     merge = steps.merge(base, adapter) if base and adapter else None
     merged = look("merged", "base and adapter as one model", FIDELITY, merge)

@@ -9,7 +9,7 @@ import pytest
 
 from seatrial.evals.task import load_task
 from seatrial.training import base as base_weights
-from seatrial.training import steps
+from seatrial.training import steps, train_steps
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Artifact, Store, default_root
 from tests.conftest import REPOSITORY
@@ -38,7 +38,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Good:
     store = Store(default_root())
     base = store.build(steps.import_base(recipe))
     rows = store.build(steps.prepare_dataset(task.train_file, task.prompts.system, recipe))
-    adapter = store.build(steps.train_adapter(recipe, base, rows))
+    adapter = store.build(train_steps.train_adapter(recipe, base, rows))
     merged = store.build(steps.merge(base, adapter))
     converter = store.build(steps.fetch_converter())
     f16 = store.build(steps.convert(merged, converter, task.name))

@@ -17,7 +17,7 @@ from seatrial.evals.fidelity.header import read_header
 from seatrial.evals.fidelity.parts import updates
 from seatrial.evals.fidelity.strength import fit
 from seatrial.evals.task import load_task
-from seatrial.training import steps
+from seatrial.training import steps, train_steps
 from seatrial.training.modelfile import quantization_of
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Store, default_root
@@ -53,7 +53,7 @@ def small(tmp_path_factory) -> Good:
     recipe = load_recipe(task.recipe_name, task.folder)
     base = store.build(steps.import_base(recipe))
     rows = store.build(steps.prepare_dataset(task.train_file, task.prompts.system, recipe))
-    adapter = store.build(steps.train_adapter(recipe, base, rows))
+    adapter = store.build(train_steps.train_adapter(recipe, base, rows))
     merged = store.build(steps.merge(base, adapter))
     converter = store.build(steps.fetch_converter())
     f16 = store.build(steps.convert(merged, converter, task.name))

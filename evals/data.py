@@ -27,9 +27,10 @@ def leakage(
     cases: Mapping[str, Sequence[Case]],
     required: bool = True,
     pairs: Path | None = None,
+    mix: Path | None = None,
 ) -> Verdict:
-    """FAIL if a case's question is, exactly or nearly, a question of the training rows in ``train``, or of
-    the preference ``pairs``.
+    """FAIL if a case's question is, exactly or nearly, a question of the training rows in ``train``, of the
+    preference ``pairs``, or of the general rows in ``mix``, drawn from it or not.
 
     NOT EVALUATED where nobody says what the model was trained on, and where there is nothing to look for:
     what was not checked did not pass.
@@ -38,7 +39,7 @@ def leakage(
         return absent_leakage(
             "what it was trained on is not known: give the rows with --train=FILE", required
         )
-    conversations = read_sharegpt(train)
+    conversations = read_sharegpt(train) + (read_sharegpt(mix) if mix else [])
     conversations += [pair["prompt"] for pair in read_pairs(pairs)] if pairs else []
     turns = (message for messages in conversations for message in messages)
     questions = [turn["content"] for turn in turns if turn["role"] == "user" and words_of(turn["content"])]
@@ -55,7 +56,7 @@ def leakage(
             misses.append(
                 Miss(case.id, case.prompt, "an unseen question", twin, reason, case.where, stage=DATA)
             )
-    searched = f"{train.name} and {pairs.name}" if pairs else train.name
+    searched = " and ".join(path.name for path in (train, mix, pairs) if path)
     missed = {miss.case for miss in misses}
     share = stats.counted([float(case.id not in missed) for case in checked])
     measured = Measured("training data", share.value, share.low, share.high, share.n, share.method)

@@ -33,6 +33,7 @@ class Settings:
     ``made_by``: the recipe that the task or the command line names; a file or a program needs none.
     ``train``: the rows that the judged model was trained on; None where nobody says what they were.
     ``pairs``: those of a stage on pairs of answers; None where there is no such stage in this run.
+    ``mix``: the general rows from which the recipe draws its share; None where it draws none in this run.
     ``store_remote``: URL of the store that other machines share, "" for none.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     base_program: str | None
     given: Given | None
     pairs: Path | None = None
+    mix: Path | None = None
     store_remote: str = ""
 
     def requires(self, criterion_id: str, required: bool) -> bool:

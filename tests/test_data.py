@@ -5,7 +5,6 @@ python -m pytest tests/test_data.py
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from seatrial.evals.data import LEAKAGE, leakage
 from seatrial.evals.near_duplicates import NEAR, rouge_l
 from seatrial.evals.task import load_task
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS
+from tests.conftest import MINIATURE, command_line
 
-MINIATURE = Path(__file__).resolve().parent / "miniature"
 TRAINED = "remind me to water the tall plants in the hall"  # ten words
 
 
@@ -128,6 +127,20 @@ def test_a_leak_planted_in_the_miniature_is_found_among_all_cases(tmp_path):
         ("domain-off-3", f"{folder / 'cases' / 'domain.jsonl'}:7")
     ]
     assert verdict.measured.value == pytest.approx(12 / 13)
+
+
+def test_general_rows_of_the_recipe_are_training_data_too(tmp_path):
+    folder = shutil.copytree(MINIATURE, tmp_path / "lamp")
+    recipe = next((folder / "recipes").glob("*.toml"))
+    recipe.write_text(recipe.read_text(encoding="utf-8") + '\n[mix]\nfile = "general.jsonl"\nshare = 0.1\n')
+    turns = [{"from": "human", "value": "Could you darken this room?"}, {"from": "gpt", "value": "ok"}]
+    leaks = json.dumps({"conversations": turns}) + "\n"
+    (folder / "recipes" / "general.jsonl").write_text(leaks, encoding="utf-8")
+    words = ["-m", "data", f"--task={folder}", f"--store={tmp_path / 'store'}"]
+    status, output = command_line([*words, f"--report-dir={tmp_path / 'reports'}"], tmp_path)
+    assert status == 1, output
+    assert "domain-off-3" in output
+    assert "train.jsonl and general.jsonl" in output
 
 
 def test_the_verdict_is_required_and_says_what_to_do():

@@ -17,6 +17,7 @@ def test_no_case_was_in_the_training_data(seatrial_settings, seatrial_record_ver
             seatrial_settings.cases,
             seatrial_settings.leakage_required,
             seatrial_settings.pairs,
+            seatrial_settings.mix,
         )
     )
     assert verdict.acceptable, verdict.explain()

@@ -5,19 +5,23 @@ have 0.1B. Prints a table, with what the same steps would take at 8B: a straight
 tiny model. Nothing is trained: the adapter is random, of rank 16 on all linear layers, beside an NF4 base.
 
 Memory is the largest resident set of any one process of a step, as the kernel counts it: files that are
-mapped count, too, as far as they were read, although the kernel may take those pages back. Needs the extra
-``train``; the tokenizer is that of the CPU recipe.
+mapped count, too, as far as they were read, although the kernel takes those pages back where memory is short.
+So ``--limit`` is the stricter measure: each step runs in a control group (Linux; needs the right to make one)
+that has no more memory than the bound, all its processes and their page cache together, and is killed if it
+takes more. Needs the extra ``train``; the tokenizer is that of the CPU recipe.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,6 +37,7 @@ def main() -> int:
     parser.add_argument("--hidden", type=int, default=768, help="a multiple of 256")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--folder", type=Path, help="where the files go (default: a temporary folder)")
+    parser.add_argument("--limit", action="store_true", help="give each step the memory of the bound only")
     parser.add_argument("--only", nargs="*", default=list(STEPS), choices=list(STEPS), metavar="STEP")
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)  # a child: a step, and its folder
     asked = parser.parse_args()
@@ -41,16 +46,17 @@ def main() -> int:
         return 0
     with TemporaryDirectory(dir=asked.folder) as place:
         tiny = _all(Path(place, "tiny"), TINY, asked.only)
-        found = _all(Path(place, "model"), (asked.hidden, asked.layers), asked.only)
+        found = _all(Path(place, "model"), (asked.hidden, asked.layers), asked.only, asked.limit)
     small, size = tiny["make"]["gb"], found["make"]["gb"]
     print(f"random Llama, hidden {asked.hidden}, {asked.layers} layers: {size:.2f} GB in 16 bits")
-    print(f"bound: {1.5 * size + 1:.2f} GB (1.5 times that, and 1 GB)\n")
+    print(f"bound: {bound(size):.2f} GB (1.5 times that, and 1 GB)")
+    print("each step had no more than that\n" if asked.limit else "")
     print(f"{'step':12} {'peak, GB':>9} {'of the bound':>13} {'seconds':>8} {'at 8B, GB':>10} {'seconds':>8}")
     for step in asked.only:
         one, other = tiny[step], found[step]
         slope = {name: (other[name] - one[name]) / (size - small) for name in ("peak", "seconds")}
         there = {name: other[name] + max(0.0, slope[name]) * (EIGHT_BILLION - size) for name in slope}
-        share = other["peak"] / (1.5 * size + 1)
+        share = other["peak"] / bound(size)
         print(
             f"{step:12} {other['peak']:9.2f} {share:13.0%} {other['seconds']:8.0f} {there['peak']:10.1f} "
             f"{there['seconds']:8.0f}"
@@ -58,16 +64,46 @@ def main() -> int:
     return 0
 
 
-def _all(place: Path, shape: tuple[int, int], steps: Sequence[str]) -> dict[str, dict[str, float]]:
+def bound(size: float) -> float:
+    """GB that a step may take of a model of ``size`` GB in 16 bits."""
+    return 1.5 * size + 1
+
+
+@contextmanager
+def limited(size: float) -> Iterator[Callable[[], None]]:
+    """What a child calls to be in a control group with ``size`` bytes of memory."""
+    groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    first = next((path for _, names, path in groups if "memory" in names.split(",")), None)
+    root = Path("/sys/fs/cgroup", "memory" if first else "")
+    own = root / (first or groups[0][2]).lstrip("/") / f"seatrial-{os.getpid()}"
+
+    def join() -> None:
+        (own / "cgroup.procs").write_text(str(os.getpid()))
+
+    own.mkdir()
+    try:
+        (own / ("memory.limit_in_bytes" if first else "memory.max")).write_text(str(int(size)))
+        yield join
+    finally:
+        own.rmdir()
+
+
+def _all(
+    place: Path, shape: tuple[int, int], steps: Sequence[str], limit: bool = False
+) -> dict[str, dict[str, float]]:
     """What each step took; a process each, which starts small, so that nothing is counted twice."""
     place.mkdir()
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for step in ("make", *STEPS):
         if step != "make" and step not in steps and not any(later in steps for later in _after(step)):
             continue
         command = [sys.executable, "-m", "benchmarks.memory", "--run", step, str(place)]
         command += ["--hidden", str(shape[0]), "--layers", str(shape[1])]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        group = limited(bound(found["make"]["gb"]) * 1e9) if limit and found else nullcontext()
+        with group as join:
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, preexec_fn=join)
+        if done.returncode:
+            raise SystemExit(f"{step} ended with exit status {done.returncode}")
         found[step] = json.loads(done.stdout.strip().splitlines()[-1])
         print(f"  {place.name}: {step} {found[step]}", file=sys.stderr)
     return found

@@ -91,6 +91,13 @@ FAMILIES: Mapping[str, Family] = {
     "mistral-tekken": Family(
         "MistralConfig", "MistralForCausalLM", "tekken", MISTRAL.replace("BLANK", ""), {"head_dim": 32}
     ),
+    "mixtral": Family(
+        "MixtralConfig",
+        "MixtralForCausalLM",
+        "mistral_v3",
+        MISTRAL.replace("BLANK", " "),
+        {"num_local_experts": 4, "num_experts_per_tok": 2},
+    ),
     "gemma": Family("GemmaConfig", "GemmaForCausalLM", "gemma", GEMMA, {"head_dim": 16}),
     "gemma2": Family(
         "Gemma2Config",

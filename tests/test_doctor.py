@@ -105,6 +105,27 @@ def test_steps_are_in_the_store_or_would_be_built(user):
     assert found["task", "step: adapter"]["text"] == "the trained adapter: would be built"
 
 
+@pytest.mark.parametrize(
+    ("said", "status", "text"),
+    [
+        ((), 1, "nothing says in which precision the base was held"),
+        (("--trained-on=nf4",), 0, "the adapter was trained on nf4: --trained-on says so"),
+        (("--trained-on=nf5",), 1, "there is no 'nf5'"),
+    ],
+)
+def test_what_a_given_adapter_was_trained_on_is_told(user, said, status, text):
+    weights(user)
+    adapter = user / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(user / "mini" / "recipes" / "tiny-llama")}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    (user / "model.gguf").write_bytes(b"GGUF")
+    found, _, _ = doctor("--gguf=model.gguf", f"--adapter={adapter}", *said, status=status)
+    told = found["task", "--trained-on"]
+    assert text in told["text"]
+    assert (told["status"] == "missing") == bool(status)
+
+
 def test_nothing_is_built_and_no_store_is_made(user):
     weights(user)
     doctor()

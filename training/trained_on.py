@@ -120,6 +120,15 @@ def require(adapter: Path, found: TrainedOn | None) -> TrainedOn:
     return found
 
 
+def known_beside_its_base(adapter: Path, recipe: Recipe | None, option: str | None) -> TrainedOn | None:
+    """As :func:`trained_on`, for an adapter whose base is where it says, if anywhere; told before anything is
+    built. Where that folder is here, somebody must say, as in :func:`require`."""
+    named = Path(base_name(adapter))
+    base = named if named.is_dir() else None
+    found = trained_on(adapter, base, recipe, option)
+    return found if base is None else require(adapter, found)
+
+
 def checked(word: str) -> str:
     """``word``, if it is one that recipes use.
 

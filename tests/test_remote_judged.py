@@ -134,7 +134,7 @@ def test_what_came_is_what_was_needed_of_what_was_sent(place, judged):
 
 def test_without_the_remote_that_machine_could_not_have_judged(place, judged):
     _, server = place
-    (name,) = server.names("gate/artifacts/adapter")
+    (name,) = server.names("gate/artifacts/adapter/")
     manifest = server.read(name)
     server.client.delete_object(Bucket=BUCKET, Key=name)
     status, _, output = release(place, "third", True)

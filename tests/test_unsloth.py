@@ -10,8 +10,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from seatrial.training import steps
+from seatrial.training import steps, train_steps
 from seatrial.training.errors import SeatrialError
+from seatrial.training.recipe import Recipe, load_recipe
+from seatrial.training.store import Store, default_root
+from tests.conftest import REPOSITORY
 from tests.trained_tiny import Tiny, losses
 
 pytestmark = pytest.mark.skipif(find_spec("unsloth") is None, reason="no Unsloth here: tox -e unsloth")
@@ -39,6 +42,33 @@ def test_its_losses_are_those_of_the_trl_backend_on_the_same_rows(tiny, precisio
     for key in ("r", "lora_alpha", "base_model_name_or_path", "peft_type"):
         assert configs[0][key] == configs[1][key]
     assert store.build(steps.merge(base, theirs)).path.joinpath("model.safetensors").exists()
+
+
+def test_a_published_model_learns_the_examples_rows_alike(tmp_path):
+    """SmolLM2-135M, as the CPU recipe has it, for fifteen updates of four rows; prints what each came to."""
+    rows = tmp_path / "rows.jsonl"
+    lines = (REPOSITORY / "training/data/task_api/train.jsonl").read_text(encoding="utf-8").splitlines()
+    rows.write_text("\n".join(lines[:64]) + "\n", encoding="utf-8")
+    recipe, store = load_recipe("smollm2-135m-cpu"), Store(tmp_path / "store")
+    base = Store(default_root()).build(steps.import_base(recipe))
+    changed = {"epochs": 1, "validation_rows": 4, "compute_dtype": "float32"}
+    found = {}
+    for backend in ("trl", "unsloth"):
+        data = recipe.model_dump(mode="json", exclude_none=True) | {"backend": backend}
+        data["base"]["precision"] = "nf4-double"
+        data["trainer"] |= changed
+        by = Recipe.model_validate(data)
+        dataset = store.build(steps.prepare_dataset(rows, "Answer with one JSON object.", by))
+        found[backend] = store.build(train_steps.train_adapter(by, base, dataset))
+        print(
+            backend,
+            losses(found[backend]),
+            found[backend].facts["eval_loss"],
+            found[backend].manifest["seconds"],
+        )
+    assert losses(found["trl"])[-1] < losses(found["trl"])[0]
+    assert losses(found["unsloth"]) == pytest.approx(losses(found["trl"]), abs=2e-3)
+    assert found["unsloth"].facts["eval_loss"] == pytest.approx(found["trl"].facts["eval_loss"], abs=2e-3)
 
 
 def test_a_precision_that_unsloth_does_not_hold_is_told_before_it_loads(tiny):

@@ -80,6 +80,8 @@ def test_a_setting_makes_another_adapter_whose_key_says_so(tiny, name):
     _, _, changed = tiny.train(tiny.recipe(**CHANGES[name]))
     assert changed.key != plain.key
     assert losses(changed)[-1] < losses(changed)[0]
+    # here is no FlashAttention
+    assert changed.facts.get("rows_see_each_other", False) == (name == "packing")
     if name == "checkpointing":  # the same numbers, computed again instead of kept
         assert losses(changed) == pytest.approx(losses(plain), rel=1e-3)
     else:
@@ -98,6 +100,7 @@ def test_the_merged_model_is_what_was_trained(tiny, name):
     recipe = tiny.recipe(**CHANGES[name])
     store, base, adapter = tiny.train(recipe)
     merged = store.build(steps.merge(base, adapter))
+    assert merged.facts["peak_memory"] > 1e8  # torch alone is larger
     held = load_base(base.path, torch.float32, recipe.base.precision)
     trained = PeftModel.from_pretrained(held, adapter.path).eval()
     written = AutoModelForCausalLM.from_pretrained(merged.path, dtype=torch.float32).eval()

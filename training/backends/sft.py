@@ -78,6 +78,9 @@ def fine_tune(
         trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
     # peft would cast every input to the adapter's float32, only for autocast to cast it back.
     longest = None if settings.packing else max(len(ids) for ids in trainer.train_dataset["input_ids"])
+    mingled = settings.packing and request["backend"] == "trl" and not _keeps_rows_apart(trainer.model)
+    if mingled:
+        send(say=f"the recipe {recipe.name!r} packs rows, and without FlashAttention they see each other")
     halves = recipe.base.precision in ("bf16", "fp16") and dtype is torch.float32  # nothing casts back there
     casting = nullcontext() if halves else disable_input_dtype_casting(trainer.model)
     with casting, out_of_memory.told(longest):
@@ -101,7 +104,14 @@ def fine_tune(
         "eval_loss": next((e["eval_loss"] for e in reversed(history) if "eval_loss" in e), None),
         "compute_dtype": str(dtype).removeprefix("torch."),
         "adapter_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        **({"rows_see_each_other": True} if mingled else {}),
     }
+
+
+def _keeps_rows_apart(model: Any) -> bool:
+    """Whether attention ends where a row of a packed sequence does: in transformers FlashAttention's variants
+    do, as TRL's documentation of packing says."""
+    return "flash" in str(getattr(model.config, "_attn_implementation", ""))
 
 
 class _Shared(SFTTrainer):  # type: ignore[misc]

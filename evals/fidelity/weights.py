@@ -24,6 +24,7 @@ from seatrial.evals.fidelity.tensors import gguf_of, shape, tensors, values
 from seatrial.evals.provenance import decided_by
 from seatrial.training.base_model import held_as
 from seatrial.training.gguf_file import open_gguf
+from seatrial.training.memory import peaks
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
 from seatrial.training.store import Artifact, Step
@@ -109,7 +110,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     told = {name: asdict(value) if isinstance(value, Strength) else value for name, value in found.items()}
     told["findings"] = [asdict(finding) for finding in findings]
     Path(request["out"], "weights.json").write_text(json.dumps(told), encoding="utf-8")
-    return {"tensors": len(findings)}
+    return {"tensors": len(findings)} | peaks()
 
 
 def _path(text: str | None) -> Path | None:

@@ -5,6 +5,7 @@ python -m pytest tests/test_adapter_model.py
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from seatrial.evals.models import Question
+from seatrial.evals.models import adapter as adapter_module
 from seatrial.evals.models.adapter import AdapterModel, Table
 from seatrial.evals.models.table import Surroundings
 from seatrial.evals.task import load_task
@@ -44,6 +46,22 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     save = [sys.executable, "-c", SAVE, str(place / "base"), str(place / "adapter")]
     subprocess.run(save, check=True)
     return place / "base", place / "adapter"
+
+
+class Here:
+    """The process of an adapter, in this one: a child would import torch again for every call."""
+
+    def __init__(self, *about: object) -> None:
+        pass
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def call(self, request: dict, timeout: float) -> dict:
+        return json.loads(json.dumps(adapter_module.handle(request, lambda **event: None)))
 
 
 def questions(*texts: str) -> list[Question]:
@@ -88,7 +106,10 @@ def test_what_is_not_here_is_not_evaluated(folders, wrong, told):
         table.model("x", Surroundings(load_task(MINIATURE), None, lambda name: pytest.fail(name)))
 
 
-def test_drawn_answers_depend_on_seed_and_question_alone_and_are_greedy_when_cold(folders, tmp_path):
+def test_drawn_answers_depend_on_seed_and_question_alone_and_are_greedy_when_cold(
+    folders, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(adapter_module, "JsonProcess", Here)
     base, adapter = folders
     model, log = AdapterModel("adapter", adapter, base, "Be brief."), tmp_path / "log.txt"
     drawn = model.sample(questions(*ASKED[:2]), 6, log, 0.8, 3, 5)

@@ -70,7 +70,7 @@ stopping = "test"
 base = "test"
 export = "test"
 """
-# SentencePiece; test_fidelity.py has Llama 3, Qwen 2 and Gemma. The others take a minute or two each.
+# SentencePiece; test_fidelity.py has Llama 3 and Qwen 2. The others take a minute or two each.
 ALWAYS = ("mistral",)
 
 

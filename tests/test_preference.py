@@ -112,12 +112,12 @@ def test_one_adapter_of_the_same_shape_comes_of_it_and_is_merged_as_before(made)
     assert (merged.path / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["dora", "modules-to-save", "bf16", "sft-weight"])
+@pytest.mark.parametrize("name", ["dora", "modules-to-save", "fp32", "sft-weight"])
 def test_whatever_the_adapter_is_made_of_the_stage_trains_it_on(tiny, name):
     tables = {
         "dora": {"lora": {"dora": True}},
         "modules-to-save": {"lora": {"modules_to_save": ["lm_head"]}},
-        "bf16": {"base": {"precision": "bf16"}},
+        "fp32": {"base": {"precision": "fp32"}},
         "sft-weight": {},
     }[name]
     more = {"sft_weight": 1.0} if name == "sft-weight" else {}

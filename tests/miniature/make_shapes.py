@@ -1,9 +1,8 @@
 """Makes tiny models with random weights, shaped like families other than the example's.
 
 ``python tests/miniature/make_shapes.py SHAPE TOKENIZER_FOLDER OUT``. llama.cpp's converter only knows real
-pre-tokenizers, so ``llama3`` (rope scaling, a template that writes BOS) has the tokenizer of the folder,
-``qwen2`` (biases, a default system prompt) Qwen's own, from the package ``dashscope`` (Apache-2.0), and
-``gemma`` (a template that refuses system prompts) a small SentencePiece model that is trained here.
+pre-tokenizers, so ``llama3`` (rope scaling, a template that writes BOS) has the tokenizer of the folder and
+``qwen2`` (biases, a default system prompt) Qwen's own, from the package ``dashscope`` (Apache-2.0).
 """
 
 import base64
@@ -16,8 +15,6 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoTokenizer,
-    GemmaConfig,
-    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
@@ -42,22 +39,12 @@ QWEN2 = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-GEMMA = (
-    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    "{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
-    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
 
 
 def main(shape: str, tokenizer_folder: Path, out: Path) -> None:
     torch.manual_seed(7)
     out.mkdir(parents=True, exist_ok=True)
-    if shape == "gemma":
-        tokenizer = _sentencepiece(out)
-        tokenizer.chat_template = GEMMA
-        model = GemmaForCausalLM(GemmaConfig(**SMALL, head_dim=16, **_ids(tokenizer)))
-    elif shape == "qwen2":
+    if shape == "qwen2":
         tokenizer = _qwen()
         tokenizer.chat_template = QWEN2
         model = Qwen2ForCausalLM(Qwen2Config(**SMALL, tie_word_embeddings=True, **_ids(tokenizer)))
@@ -103,38 +90,6 @@ def _qwen() -> object:
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[merge[-2:] for merge in merges])
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.eos_token = "<|im_end|>"
-    return tokenizer
-
-
-def _sentencepiece(out: Path) -> object:
-    """A SentencePiece tokenizer of 400 pieces with Gemma's control tokens."""
-    import sentencepiece
-    from transformers import GemmaTokenizer
-    from transformers.convert_slow_tokenizer import generate_merges
-
-    text = Path(__file__).read_text(encoding="utf-8") + (Path(__file__).parent / "train.jsonl").read_text()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text.splitlines() * 3),
-        model_prefix=str(out / "tokenizer"),
-        model_type="bpe",
-        vocab_size=700,
-        byte_fallback=True,
-        **{"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3},
-        **{"pad_piece": "<pad>", "eos_piece": "<eos>", "bos_piece": "<bos>", "unk_piece": "<unk>"},
-        control_symbols=["<start_of_turn>", "<end_of_turn>"],
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        split_digits=True,
-        minloglevel=2,
-    )
-    (out / "tokenizer.vocab").unlink()
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
-    vocabulary = {pieces.id_to_piece(i): i for i in range(pieces.get_piece_size())}
-    scores = {piece: pieces.get_score(i) for piece, i in vocabulary.items()}
-    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=generate_merges(vocabulary, scores))
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<start_of_turn>", "<end_of_turn>"]})
-    tokenizer.add_bos_token = True
     return tokenizer
 
 

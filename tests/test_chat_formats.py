@@ -21,6 +21,7 @@ OF_FAMILY = {
     "qwen3-moe": "chatml",
     "mistral": "mistral-v3",
     "mistral-tekken": "mistral-tekken",
+    "mixtral": "mistral-v3",
     "gemma": "gemma",
     "gemma2": "gemma",
     "gemma3": "gemma",

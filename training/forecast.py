@@ -191,9 +191,8 @@ def _like_the_last(step: Planned, root: Path, sizes: _Sizes) -> Forecast:
         return Forecast(step, None, sizes.needed(step), made, None, "never built here")
     there = manifest_size(last)
     source = _source(root, last) if step.name == "quantized" else None
-    if (
-        source and sizes.parameters
-    ):  # a type mixes several numbers of bits: what it came to is the better guide
+    if source and sizes.parameters:
+        # a type mixes several numbers of bits: what it came to is the better guide
         share = HALF * sizes.parameters / manifest_size(source)
         made = there * share if made else made
     else:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seatrial.training.adapted import with_adapter
 from seatrial.training.device import placed
 from seatrial.training.merge import merge
 
@@ -22,8 +23,6 @@ def mapped(folder: Path, adapter: Path | None = None) -> Any:
     """The float32 model in ``folder``, ``adapter`` beside its weights and not merged, ready to answer."""
     import torch
     from transformers import AutoModelForCausalLM
-
-    from seatrial.training.adapted import with_adapter
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     if adapter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -49,18 +48,21 @@ def peak_memory() -> int:
         status = STATUS.read_text(encoding="utf-8", errors="replace")
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
-        return _largest(resource.RUSAGE_SELF)
+        return _largest()
 
 
 def peaks() -> dict[str, int]:
     """``peak_memory`` of this process or the largest that it started and, where it used a GPU, the most that
     was held there, ``peak_gpu_memory``; both in bytes."""
-    found = {"peak_memory": max(peak_memory(), _largest(resource.RUSAGE_CHILDREN))}
+    found = {"peak_memory": max(peak_memory(), _largest(of_children=True))}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         found["peak_gpu_memory"] = int(torch.cuda.max_memory_reserved())
     return found
 
 
-def _largest(who: int) -> int:
+def _largest(of_children: bool = False) -> int:
+    import resource  # not on every system, and all that reads a plan imports this module
+
+    who = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF
     return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

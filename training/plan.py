@@ -18,6 +18,8 @@ from seatrial.training.recipe import Recipe
 from seatrial.training.source import Source
 from seatrial.training.store import Artifact, Step, kept
 
+STORE = "the store"  # where what is here lies; else it is a URL
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -91,7 +93,7 @@ def _found(root: Path, exchange: Exchange | None, step: Step) -> tuple[Artifact 
     wanted = (step, *step.others) if exchange else (step,)
     for each in wanted:
         if artifact := kept(root, each):
-            return artifact, "the store"
+            return artifact, STORE
     for each in wanted:
         if exchange and (manifest := exchange.find(each)):
             return Artifact(root / each.name / each.key, manifest), exchange.remote.url

@@ -150,7 +150,7 @@ def load_task(folder: Path) -> Task:
     def completed(data: dict[str, Any]) -> dict[str, Any]:
         preset = preset_for(data, path)
         presets.append(preset)
-        return preset.merged(data)
+        return preset.merged(data, path)
 
     task = read_toml(path, Task, completed)
     (preset,) = presets

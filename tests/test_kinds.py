@@ -98,6 +98,7 @@ def test_another_bound_or_rule_takes_the_place_of_the_kind_s(write):
     [
         (HEAD.replace("classification", "clasification"), 1, "did you mean 'classification'?"),
         (f'{HEAD}[[criteria]]\nid = "BASE"\ncases = "domian"\n', 8, "did you mean 'domain'?"),
+        (f'{HEAD}[[criteria]]\nid = "LABEL.acuracy"\nat_least = 0.8\n', 7, "did you mean 'LABEL.accuracy'?"),
         (f'{HEAD}[models.big]\nkind = "opnai"\n', 7, "did you mean 'openai'?"),
         (f'{HEAD}[models.big]\nkind = "gguf"\nfiel = "x"\n', 8, "did you mean 'file'?"),
         (f'{HEAD}[models.shipped]\nkind = "gguf"\nfile = "x"\n', 6, "cannot be called 'shipped'"),

@@ -69,15 +69,32 @@ class Preset:
     criteria: dict[str, tuple[Table, Origin]] = field(default_factory=dict)
     losses: dict[str, tuple[Table, Origin]] = field(default_factory=dict)
 
-    def merged(self, data: Table) -> Table:
-        """The task's file with its tables completed by what the kind says under the same id."""
+    def merged(self, data: Table, path: Path) -> Table:
+        """The task's file, ``path``, with its tables completed by what the kind says under the same id.
+
+        Raises:
+            SeatrialError: a criterion names no metric, so it is none of the task's own, and its id is nearly
+                one of the kind's.
+        """
         done = dict(data)
         for name, known in (("criteria", self.criteria), ("losses", self.losses)):
             if isinstance(entries := data.get(name), list):
                 done[name] = [_changed(known, entry) for entry in entries]
         if isinstance(done.get("criteria"), list):  # one step of a loss may be changed alone
             done["criteria"] = [_changed(self._steps, entry) for entry in done["criteria"]]
+            self._check_ids(done["criteria"], path)
         return done
+
+    def _check_ids(self, entries: Sequence[Any], path: Path) -> None:
+        for number, entry in enumerate(entries):
+            name = entry.get("id") if isinstance(entry, dict) and "metric" not in entry else None
+            close = difflib.get_close_matches(str(name), [*self.criteria, *self._steps], n=1) if name else []
+            if close and close[0] != name:
+                raise SeatrialError(
+                    f"the kind has no criterion {name!r} to change, and one of the task's own needs a metric",
+                    where=at(path, line_of(path, ("criteria", number, "id"))),
+                    hint=f"did you mean {close[0]!r}?",
+                )
 
     @property
     def _steps(self) -> Mapping[str, tuple[Table, Origin]]:

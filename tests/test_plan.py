@@ -15,6 +15,7 @@ import pytest
 
 from seatrial.evals.task import load_task
 from seatrial.training import forecast
+from seatrial.training.distributed import with_accelerate
 from seatrial.training.errors import SeatrialError
 from seatrial.training.footprint import known_shape
 from seatrial.training.forecast import bits_of, forecasts, refusals, require_room
@@ -32,6 +33,7 @@ PARAMETERS = known_shape(RECIPE.base.model).parameters
 SMALL = """
 import sys, pytest
 from seatrial.training import forecast
+from seatrial.training.distributed import with_accelerate
 forecast.main_memory = lambda: 1e8
 sys.exit(pytest.main(sys.argv[1:]))
 """
@@ -78,6 +80,9 @@ def test_with_an_empty_store_all_is_to_be_built_in_bytes_that_follow_from_the_mo
 
 
 def test_the_time_is_that_of_the_last_in_proportion_to_the_size(tmp_path):
+    made(tmp_path, "quantized", PARAMETERS * 2 // 1000, 0.25, {"type": "f16"})
+    (found,) = forecasts([to_build("quantized", "f16")], RECIPE, tmp_path)
+    assert found.seconds == 0.25, "a link takes no longer for a larger file"
     made(tmp_path, "merged", PARAMETERS * 4 // 1000, seconds=0.5, peak_memory=7)
     (found,) = forecasts([to_build("merged")], RECIPE, tmp_path)
     assert found.seconds == pytest.approx(500, rel=0.01)
@@ -116,6 +121,31 @@ def test_the_time_of_training_follows_from_the_tokens_of_an_earlier_one(tmp_path
 )
 def test_bits_are_those_of_the_type(kind, bits):
     assert bits_of(kind) == bits
+
+
+@pytest.mark.parametrize(
+    ("written", "on_device", "share"),
+    [
+        ("distributed_type: MULTI_GPU", True, 1),
+        ("distributed_type: FSDP", True, 1 / 2),
+        ("distributed_type: FSDP\nfsdp_config:\n  fsdp_offload_params: true", False, 1),
+        ("distributed_type: MULTI_GPU\nuse_cpu: true", False, 1),
+    ],
+)
+def test_several_processes_hold_what_their_configuration_says(
+    tmp_path, monkeypatch, written, on_device, share
+):
+    (tmp_path / "two.yaml").write_text(f"num_processes: 2\n{written}\n")
+    base = RECIPE.base.model_copy(update={"precision": "nf4"})
+    recipe = with_accelerate(RECIPE.model_copy(update={"base": base}), "two.yaml", tmp_path)
+    (alone,) = forecasts([to_build("adapter")], recipe.model_copy(update={"accelerate": None}), tmp_path)
+    (found,) = forecasts([to_build("adapter")], recipe, tmp_path)
+    assert found.memory == alone.memory * share
+    assert found.on_device == on_device
+    assert found.peak - found.memory == pytest.approx((alone.peak - alone.memory) / 2), "half the rows"
+    monkeypatch.setattr(forecast, "device_memory", lambda: (alone.memory * 0.6, "the CUDA device here"))
+    monkeypatch.setattr(forecast, "main_memory", lambda: alone.memory * 2)
+    assert bool(refusals([found], recipe, tmp_path)) == (on_device and share == 1)
 
 
 @pytest.mark.parametrize(("memory", "refused"), [(1e8, True), (1e10, False)])

@@ -27,12 +27,16 @@ NO_MPI = (
 
 @dataclass(frozen=True)
 class Launch:
-    """An accelerate configuration: how many processes, whether each has the whole model, and on what."""
+    """An accelerate configuration: how many processes, whether each has the whole model, and on what.
+
+    ``offloaded``: shards wait in the machine's memory, and a device holds one layer of them at a time.
+    """
 
     file: Path
     processes: int
     sharded: bool
     cpu: bool
+    offloaded: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -156,4 +160,6 @@ def _read(path: Path) -> Launch:
         raise wrong("mixed_precision", '"no": the recipe\'s compute_dtype decides')
     if told.get("gradient_accumulation_steps") not in (None, 1):
         raise wrong("gradient_accumulation_steps", "leave it out: the recipe's decides")
-    return Launch(path, processes, KINDS.get(str(kind), False), bool(told.get("use_cpu", False)))
+    sharded, fsdp = KINDS.get(str(kind), False), told.get("fsdp_config") or {}
+    offloaded = sharded and isinstance(fsdp, dict) and bool(fsdp.get("fsdp_offload_params", False))
+    return Launch(path, processes, sharded, bool(told.get("use_cpu", False)), offloaded)

@@ -17,6 +17,7 @@ from typing import Any
 
 from seatrial.training.checkpoint import Checkpoint
 from seatrial.training.choices import choose_backend
+from seatrial.training.distributed import divided, launch_of
 from seatrial.training.errors import SeatrialError
 from seatrial.training.exchange import Exchange
 from seatrial.training.footprint import Shape, adapter_parameters, known_shape, shape_in, training_bytes
@@ -37,7 +38,8 @@ GB = 1e9
 @dataclass(frozen=True)
 class Forecast:
     """Of one step: ``seconds``, bytes of ``memory`` that it needs at least and of ``disk`` that it fills, and
-    bytes that it takes at its ``peak``; None where nothing tells. ``basis``: what they rest on."""
+    bytes that it takes at its ``peak``; None where nothing tells. ``basis``: what they rest on;
+    ``on_device``: whether the memory is that of each device that trains, not the machine's."""
 
     step: Planned
     seconds: float | None = None
@@ -45,6 +47,7 @@ class Forecast:
     disk: float | None = None
     peak: float | None = None
     basis: str = ""
+    on_device: bool = False
 
 
 def forecasts(
@@ -75,7 +78,7 @@ def refusals(found: Iterable[Forecast], recipe: Recipe, root: Path) -> list[Seat
     device, name = device_memory()
     machine = main_memory()
     for each in found:
-        there, what = (device, name) if each.step.name == "adapter" else (machine, "this machine")
+        there, what = (device, name) if each.on_device else (machine, "this machine")
         if each.memory and there and each.memory > there:
             hint = (
                 'a smaller base, precision = "nf4", or another device: seatrial preflight compares them'
@@ -154,8 +157,8 @@ class _Sizes:
 
 
 def bits_of(kind: str) -> float | None:
-    """Bits of a weight in llama.cpp's type ``kind`` (q4_k_m: those of Q4_K, which most of it is); None for a
-    type that gguf does not know."""
+    """Bits of a weight in llama.cpp's type ``kind``, scales counted (``gguf.GGML_QUANT_SIZES``); of a mixture
+    such as q4_k_m those of its longest known beginning, Q4_K. None for what gguf does not know."""
     try:
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
     except ImportError:  # an extra brings it
@@ -173,20 +176,35 @@ def bits_of(kind: str) -> float | None:
 def _training(step: Planned, recipe: Recipe, root: Path, sizes: _Sizes, lengths: Lengths | None) -> Forecast:
     dtype, backend = resolve_dtype(recipe.trainer.compute_dtype), choose_backend(recipe)[0]
     least = peak = None
-    if sizes.shape and (parts := training_bytes(sizes.shape, recipe, dtype, 0)):
-        least = parts["weights"] + parts["adapter"]
+    alone, divided_by, on_device = _share(recipe)
+    if sizes.shape and (parts := training_bytes(sizes.shape, alone, dtype, 0)):
+        least = (parts["weights"] + parts["adapter"]) / divided_by
         longest = min(recipe.trainer.max_length, max(lengths.rows)) if lengths else recipe.trainer.max_length
-        peak = sum((training_bytes(sizes.shape, recipe, dtype, longest) or parts).values())
+        most = training_bytes(sizes.shape, alone, dtype, longest) or parts
+        peak = least + most["activations"] + most["logits"]
     past = pace(kept_manifests(root), recipe, backend, dtype)
     seconds = seconds_for(past, lengths, recipe) if past and lengths else None
     how = f"{past.tokens_per_second:,.0f} tokens/s, as before" if past and lengths else "never trained here"
     basis = how + ("; memory by formula" if peak else "; the size of this base is not known here")
-    return Forecast(step, seconds, least, sizes.made(step), peak, basis)
+    return Forecast(step, seconds, least, sizes.made(step), peak, basis, on_device)
+
+
+def _share(recipe: Recipe) -> tuple[Recipe, int, bool]:
+    """What one process trains by ``recipe``, by how many devices weights and adapter are divided, and whether
+    they lie on devices: shards that are offloaded lie in the machine's memory, all of them."""
+    launch = launch_of(recipe)
+    if launch is None:
+        return recipe, 1, True
+    alone = recipe.model_copy(update={"trainer": divided(recipe.trainer, launch.processes)})
+    spread = launch.sharded and not (launch.offloaded or launch.cpu)
+    return alone, launch.processes if spread else 1, not (launch.offloaded or launch.cpu)
 
 
 def _like_the_last(step: Planned, root: Path, sizes: _Sizes) -> Forecast:
     made = sizes.made(step)
     last = _last(root, step)
+    if made == 0 and last:  # a link, or next to nothing, however large the model is
+        return Forecast(step, float(last["seconds"]), None, made, None, _when(last))
     if last is None:
         return Forecast(step, None, sizes.needed(step), made, None, "never built here")
     there = manifest_size(last)
@@ -198,9 +216,13 @@ def _like_the_last(step: Planned, root: Path, sizes: _Sizes) -> Forecast:
     else:
         share = made / there if made and there else 1.0
     same = math.isclose(share, 1.0, rel_tol=0.1)
-    basis = f"the last time, {last['built_at'][:10]}" + ("" if same else f", {share:.2g} times the size")
+    basis = _when(last) + ("" if same else f", {share:.2g} times the size")
     peak = last["facts"].get("peak_memory") if same else None
     return Forecast(step, float(last["seconds"]) * share, sizes.needed(step), made, peak, basis)
+
+
+def _when(manifest: Mapping[str, Any]) -> str:
+    return f"the last time, {manifest['built_at'][:10]}"
 
 
 def _source(root: Path, quantised: Mapping[str, Any]) -> Mapping[str, Any] | None:

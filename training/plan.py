@@ -19,6 +19,17 @@ from seatrial.training.source import Source
 from seatrial.training.store import Artifact, Step, kept
 
 STORE = "the store"  # where what is here lies; else it is a URL
+TITLES = {
+    "base": "base weights",
+    "dataset": "training rows",
+    "adapter": "the trained adapter",
+    "pairs": "preference pairs",
+    "preference": "the adapter after preference optimisation",
+    "merged": "base and adapter as one model",
+    "converter": "llama.cpp's converter",
+    "gguf": "GGUF file, 16 bits",
+    "quantized": "GGUF file",
+}
 
 
 @dataclass(frozen=True)
@@ -50,35 +61,36 @@ def planned(task: Source, recipe: Recipe, root: Path, exchange: Exchange | None 
     """
     made: list[Planned] = []
 
-    def look(name: str, title: str, extra: str, step: Step | None, kind: str = "") -> Artifact | None:
+    def look(name: str, extra: str, step: Step | None, kind: str = "") -> Artifact | None:
         artifact, where = _found(root, exchange, step) if step else (None, "")
+        title = f"{TITLES[name]}, {kind}" if kind else TITLES[name]
         made.append(Planned(name, title, extra, artifact, where, kind))
         return artifact
 
     stage = recipe.preference
     pairing = train_steps.prepare_pairs(task.preference_file, task.prompts.system, recipe) if stage else None
     rows = steps.prepare_dataset(task.train_file, task.prompts.system, recipe)
-    base = look("base", "base weights", FIDELITY, steps.import_base(recipe, root))
-    dataset = look("dataset", "training rows", "", rows)
+    base = look("base", FIDELITY, steps.import_base(recipe, root))
+    dataset = look("dataset", "", rows)
     training = None
     if base and dataset:
         training = train_steps.train_adapter(recipe, base, dataset, elsewhere=exchange is not None)
-    adapter = look("adapter", "the trained adapter", TRAIN, training)
+    adapter = look("adapter", TRAIN, training)
     if pairing:
-        pairs = look("pairs", "preference pairs", "", pairing)
+        pairs = look("pairs", "", pairing)
         prefer = None
         if base and adapter and pairs:
             prefer = train_steps.prefer(recipe, base, adapter, pairs, elsewhere=exchange is not None)
-        adapter = look("preference", "the adapter after preference optimisation", TRAIN, prefer)
+        adapter = look("preference", TRAIN, prefer)
     merge = steps.merge(base, adapter) if base and adapter else None
-    merged = look("merged", "base and adapter as one model", FIDELITY, merge)
-    converter = look("converter", "llama.cpp's converter", "", _converter())
+    merged = look("merged", FIDELITY, merge)
+    converter = look("converter", "", _converter())
     convert = steps.convert(merged, converter, task.name) if merged and converter else None
-    f16 = look("gguf", "GGUF file, 16 bits", FIDELITY, convert)
+    f16 = look("gguf", FIDELITY, convert)
     for kind in recipe.export.quantizations:
         settings = (task.name, task.prompts.system, task.decoding.model_dump())
         quantize = steps.quantize(f16, kind, *settings) if f16 else None
-        look("quantized", f"GGUF file, {kind}", "", quantize, kind)
+        look("quantized", "", quantize, kind)
     return made
 
 

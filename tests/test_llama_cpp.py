@@ -9,9 +9,11 @@ import pytest
 from seatrial.evals.models import EOS, ERROR, LENGTH, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.training import base
+from seatrial.training.chat_date import strftime_now
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import ChildDied, JsonProcess
 from seatrial.training.recipe import load_recipe
+from tests.sabotage import gguf_edit
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,14 @@ def test_answers_come_in_the_order_of_the_questions_and_in_32_bits_whatever_else
     assert [answer.text for answer in together[1:3]] == [answer.text for answer in alone]
     assert "Paris" in together[1].text
     assert all(0 < answer.completion_tokens <= 6 for answer in together)
+
+
+def test_a_template_that_asks_for_the_day_is_told_the_one_that_all_are_judged_by(gguf, tmp_path):
+    content = gguf_edit.read(gguf)
+    content["tokenizer.chat_template"] = "{{ strftime_now('%d %b %Y') }}"
+    dated = gguf_edit.write(content, tmp_path / "dated.gguf")
+    seen = model(dated).inspect([], [[{"role": "user", "content": "x"}]], tmp_path / "log")
+    assert seen["rendered"] == [strftime_now("%d %b %Y")]
 
 
 def test_an_answer_that_does_not_end_in_time_says_so(gguf, tmp_path):

@@ -187,6 +187,17 @@ def test_what_is_written_is_judged_right_whatever_the_task_says(chatml_gguf, sys
     assert judgement.unsure == ""
 
 
+@pytest.mark.parametrize(("tools", "unsure"), [(False, False), (True, True)])
+def test_a_template_that_is_right_but_for_tools_is_rendered_where_tools_are_called(
+    chatml_gguf, tools, unsure
+):
+    template = CHATML.replace("+ message['content'] ", "+ message['content'] + (message.name or '') ")
+    text, _ = modelfile(chatml_gguf, SYSTEM, DECODING)
+    judgement = judge_modelfile(text, judged_by(chatml_gguf, template=template, tools=tools))
+    assert [finding for finding in judgement.findings if not finding.ok] == []
+    assert bool(judgement.unsure) is unsure
+
+
 def test_a_system_prompt_that_a_modelfile_cannot_hold_is_not_written_as_another_one(chatml_gguf):
     # A Modelfile ends a block at three quotes and has no way to escape them.
     system = 'Use """ around code.'

@@ -10,8 +10,9 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from seatrial.evals.fidelity.prompts import token_findings
+from seatrial.evals.fidelity.prompts import prompt_findings, token_findings
 from seatrial.evals.fidelity.runtime_limits import COMPOSED, MARKS, alternatives, excuse
+from seatrial.evals.models import for_template
 
 LETTERS = pre_tokenizers.ByteLevel.alphabet()
 
@@ -77,3 +78,36 @@ def test_a_finding_says_which_limit_it_is_and_a_fault_stays_one():
     excused, fault, _, prompt = token_findings(trained, seen, ["one", "two"], asked)
     assert (excused.ok, fault.ok, prompt.ok) == (True, False, True)
     assert COMPOSED in excused.found and fault.stage == "tokenizer"
+
+
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"function": {"name": "go", "arguments": {"to": 1}}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "by_go", "messages", "right"),
+    [
+        ('<call>{"to":1}', True, [CALL], True),
+        ('<call>{"to":2}', True, [CALL], False),
+        ('<call> {"to":1}', True, [CALL], False),
+        (None, True, [CALL], False),
+        ('<call>{"to":1}', False, [CALL], False),
+        ('<call>{"to":1}', True, [{"role": "user", "content": '{"to": 1}'}], False),
+    ],
+    ids=["spelt by Go", "another value", "another blank", "refused", "by llama.cpp", "what the user said"],
+)
+def test_json_of_calls_may_be_spelt_otherwise_by_ollama_and_by_nobody_else(found, by_go, messages, right):
+    asked = [[*messages, {"role": "user", "content": "x"}]]
+    (finding,) = prompt_findings(['<call>{"to": 1}'], [found], asked, by_go=by_go)
+    assert finding.ok is right
+    assert ("spelt as Go spells it" in finding.found) is right
+
+
+def test_templates_get_the_arguments_of_calls_as_objects():
+    written = {**CALL, "tool_calls": [{"function": {"name": "go", "arguments": '{"to": 1}'}}]}
+    broken = {**CALL, "tool_calls": [{"function": {"name": "go", "arguments": '{"to": '}}, {}]}
+    said = {"role": "user", "content": "x"}
+    assert for_template([said, written, CALL, broken]) == [said, CALL, CALL, broken]

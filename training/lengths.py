@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from seatrial.training.chat_date import stop_clock
 from seatrial.training.process import JsonProcess, serve
 
 LONGEST_WAIT = 600.0  # seconds
@@ -42,6 +43,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     """The child's side."""
     from transformers import AutoTokenizer
 
+    stop_clock()
     tokenizer = AutoTokenizer.from_pretrained(request["base"])
     rows, answers = [], []
     for messages in request["rows"]:

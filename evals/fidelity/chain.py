@@ -255,7 +255,10 @@ class Chain:
         sent = [list(m[1:]) if dict(m[0]) == opening and len(m) > 1 else list(m) for m in asked]
         artifact = self.store.build(rendered_in_ollama(cast("OllamaModel", model), sent))
         return prompts.prompt_findings(
-            [expected[_spoken(messages)] for messages in asked], artifact.read_json("rendered.json"), asked
+            [expected[_spoken(messages)] for messages in asked],
+            artifact.read_json("rendered.json"),
+            asked,
+            by_go=True,
         )
 
     def _shipped_and_f16(self) -> tuple[Artifact, Artifact]:

@@ -73,6 +73,7 @@ class Judged:
         template: the chat template (Jinja) that the model was trained with, else the file's own.
         control_tokens: what never stands in an answer's text.
         architecture: the file's, such as ``llama``.
+        tools: whether tools are called in a judged conversation.
     """
 
     system: str
@@ -84,6 +85,7 @@ class Judged:
     template: str
     control_tokens: frozenset[str] = frozenset()
     architecture: str = ""
+    tools: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[l
     if known is None:
         return [], "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
     if _words(written) == _words(known.go):
-        alike = renders_alike(judged.template, known, judged.system)
+        alike = all(
+            renders_alike(judged.template, known, judged.system, tools) for tools in {False, judged.tools}
+        )
         why = (
             f"the model's own template makes other prompts than {known.name} does, so Ollama must render them"
         )

@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from seatrial.evals.fidelity.runtime_limits import alternatives
-from seatrial.evals.models import Generation, Likelihood, Message, Question, opened
+from seatrial.evals.models import Generation, Likelihood, Message, Question, for_template, opened
 from seatrial.evals.provenance import decided_by
 from seatrial.training.base_model import held_as
+from seatrial.training.chat_date import stop_clock
 from seatrial.training.errors import SeatrialError
 from seatrial.training.memory import peaks
 from seatrial.training.process import JsonProcess, serve
@@ -58,7 +59,7 @@ class Asked:
         }
 
     def _messages(self, question: Question) -> list[Message]:
-        return [dict(message) for message in opened(self.system, question.messages)]
+        return [dict(m) for m in for_template(opened(self.system, question.messages))]
 
 
 def trained(
@@ -133,6 +134,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     from transformers import AutoTokenizer
 
     out = Path(request["out"])
+    stop_clock()
     tokenizer = AutoTokenizer.from_pretrained(request["merged"])
     text = _text(tokenizer, request)
     (out / "text.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")

@@ -73,6 +73,12 @@ def _judged(evidence: Evidence) -> Judged:
         template=template or str(metadata.get("tokenizer.chat_template") or ""),
         control_tokens=control_tokens,
         architecture=architecture,
+        tools=any(
+            message["role"] == "tool" or "tool_calls" in message
+            for cases in evidence.cases.values()
+            for case in cases
+            for message in case.question.messages
+        ),
     )
 
 

@@ -77,6 +77,25 @@ def opened(system: str, messages: Sequence[Message]) -> list[Message]:
     return [*([{"role": "system", "content": system}] if system and not own else []), *messages]
 
 
+def for_template(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` as chat templates take them: arguments of tool calls are objects, which OpenAI's API
+    spells as JSON text. Arguments that are no JSON stay the text that they are."""
+    return [
+        {**message, "tool_calls": [_with_object(call) for call in calls]}
+        if (calls := message.get("tool_calls"))
+        else message
+        for message in messages
+    ]
+
+
+def _with_object(call: Any) -> Any:
+    try:
+        arguments = json.loads(call["function"]["arguments"])
+    except (KeyError, TypeError, ValueError):
+        return call
+    return {**call, "function": {**call["function"], "arguments": arguments}}
+
+
 class Model(Protocol):
     """Something that answers prompts.
 

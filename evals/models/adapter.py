@@ -15,11 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from seatrial.evals.models import Generation, Message, Question, opened
+from seatrial.evals.models import Generation, Message, Question, for_template, opened
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training import extras
+from seatrial.training.chat_date import stop_clock
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import JsonProcess, serve
 from seatrial.training.progress import Progress
@@ -38,7 +39,7 @@ CONFIG = "adapter_config.json"
 
 def adapter_answer(base: Artifact, adapter: Artifact, system: str, question: Question) -> Step:
     """The step whose facts hold the adapter's answer to one question."""
-    messages = opened(system, question.messages)
+    messages = for_template(opened(system, question.messages))
 
     def build(out: Path, progress: Progress) -> Mapping[str, Any]:
         log = out.parent.parent / "logs" / f"adapter-answer-{out.name}.log"
@@ -96,7 +97,7 @@ class AdapterModel:
         self, questions: Sequence[Question], max_tokens: int, log: Path, **how: float
     ) -> list[list[Generation]]:
         extras.require(extras.FIDELITY)
-        asked = [opened(self.system, question.messages) for question in questions]
+        asked = [for_template(opened(self.system, question.messages)) for question in questions]
         return _ask(self.base, self.folder, asked, max_tokens, log, **how) if asked else []
 
 
@@ -152,6 +153,7 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
     import torch
     from transformers import AutoTokenizer
 
+    stop_clock()
     tokenizer = AutoTokenizer.from_pretrained(request["adapter"])
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.models import Generation, Likelihood, Message, Question, Timings, opened
+from seatrial.evals.models import (
+    Generation,
+    Likelihood,
+    Message,
+    Question,
+    Timings,
+    for_template,
+    opened,
+)
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import ChildDied, JsonProcess
@@ -113,7 +121,7 @@ class LlamaCppModel:
         return self._ask({"op": "diverge", "rows": rows, "reference": str(reference)}, log)
 
     def _prompts(self, questions: Sequence[Question]) -> list[list[Message]]:
-        return [opened(self.system, question.messages) for question in questions]
+        return [for_template(opened(self.system, question.messages)) for question in questions]
 
     def _ask(self, request: Mapping[str, Any], log: Path) -> Any:
         with JsonProcess(

@@ -23,6 +23,7 @@ import numpy as np
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from seatrial.evals.models.llama_choice import Choice, Draw, Grammar
+from seatrial.training.chat_date import strftime_now
 from seatrial.training.errors import SeatrialError
 from seatrial.training.memory import peak_memory
 from seatrial.training.process import serve
@@ -78,6 +79,7 @@ class Engine:
             eos_token=self._text_of(lib.llama_vocab_eos(self.vocab)),
             bos_token=self._text_of(lib.llama_vocab_bos(self.vocab)),
         )
+        self.formatter.strftime_now = strftime_now  # the date that every model is judged by
 
     # --- text and tokens -------------------------------------------------------------------------------
     def render(self, messages: list[dict[str, str]], generation_prompt: bool = True) -> str:

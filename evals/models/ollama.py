@@ -20,7 +20,17 @@ from pydantic import Field
 
 from seatrial.evals.modelfiles.parser import RefusedModelfile, read_modelfile
 from seatrial.evals.modelfiles.source import hindrance
-from seatrial.evals.models import EOS, ERROR, LENGTH, Generation, Message, Model, Question, encodable
+from seatrial.evals.models import (
+    EOS,
+    ERROR,
+    LENGTH,
+    Generation,
+    Message,
+    Model,
+    Question,
+    encodable,
+    for_template,
+)
 from seatrial.evals.models.ollama_server import find, last_lines, version_of
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
@@ -78,13 +88,19 @@ class OllamaModel:
         with self._created(log) as (client, model):
             return [_answer(client, model, question, max_tokens) for question in questions]
 
-    def render(self, conversations: Sequence[Sequence[Message]], log: Path) -> list[str]:
-        """The prompts that Ollama makes of ``conversations``, which are sent as they are.
+    def render(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        log: Path,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[str]:
+        """The prompts that Ollama makes of ``conversations``, which are sent as they are; ``tools``:
+        definitions of tools that are offered in all of them.
 
         Ollama itself puts the Modelfile's system prompt before a conversation that begins without one.
         """
         with self._created(log) as (client, model):
-            return [_rendered(client, model, conversation) for conversation in conversations]
+            return [_rendered(client, model, conversation, tools) for conversation in conversations]
 
     @contextlib.contextmanager
     def _created(self, log: Path) -> Iterator[tuple[Client, str]]:
@@ -130,7 +146,7 @@ def _answer(client: Client, model: str, question: Question, max_tokens: int) -> 
     parts: list[str] = []
     started = time.monotonic()
     try:
-        stream = client.chat(model, messages=[dict(m) for m in question.messages], stream=True)
+        stream = client.chat(model, messages=[dict(m) for m in for_template(question.messages)], stream=True)
         with contextlib.closing(stream):  # type: ignore[type-var]  # the client's generator: ends the request
             for part in stream:
                 parts.append(part.message.content or "")
@@ -161,7 +177,13 @@ def _cut(parts: Sequence[str], seconds: float) -> Generation:
     )
 
 
-def _rendered(client: Client, model: str, conversation: Sequence[Message]) -> str:
+def _rendered(
+    client: Client,
+    model: str,
+    conversation: Sequence[Message],
+    tools: Sequence[Mapping[str, Any]] | None,
+) -> str:
+    offered = {"tools": [dict(tool) for tool in tools]} if tools else {}
     answer = _post(
         client,
         "/api/chat",
@@ -169,6 +191,7 @@ def _rendered(client: Client, model: str, conversation: Sequence[Message]) -> st
         messages=[dict(message) for message in conversation],
         options={"num_predict": 1},  # a server that does not know the next field would answer
         _debug_render_only=True,
+        **offered,
     )
     try:
         return str(answer["_debug_info"]["rendered_template"])

@@ -12,7 +12,7 @@ import pytest
 
 from seatrial.evals.models.ollama import OllamaModel, available
 from seatrial.training import base
-from seatrial.training.chat_formats import CHAT_FORMATS, TURNS, rendered
+from seatrial.training.chat_formats import CALLED, CHAT_FORMATS, TOOLS, TURNS, rendered, same_json
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import file_digest
 
@@ -22,17 +22,58 @@ LONGER = ({"role": "assistant", "content": "No.\n"}, {"role": "user", "content":
 CONVERSATIONS = [
     [*opening, *turns] for opening in ([], [SYSTEM]) for turns in (TURNS[:1], TURNS, [*TURNS, *LONGER])
 ]
+# Two results of which one is text that JSON and HTML escape, and calls beside words.
+TWICE = (
+    {"role": "user", "content": "Compare."},
+    {
+        "role": "assistant",
+        "content": "I look.",
+        "tool_calls": [
+            {
+                "id": f"a1b2c3d4{end}",
+                "function": {"name": "weather", "arguments": {"place": place, "b": [1.5]}},
+            }
+            for end, place in (("e", "Rome & <Ö>"), ("f", 'the "other"'))
+        ],
+    },
+    {"role": "tool", "name": "weather", "content": '7 & <"rain">', "tool_call_id": "a1b2c3d4e"},
+    {"role": "tool", "name": "weather", "content": "8", "tool_call_id": "a1b2c3d4f"},
+)
+WITH_TOOLS = ("chatml-tools", "llama-3.1", "mistral-v3", "mistral-tekken", "mistral-v7", "mistral-v11")
 
 
-@pytest.mark.skipif(not REAL, reason="no Ollama here: set SEATRIAL_OLLAMA to its binary")
-@pytest.mark.parametrize("known", CHAT_FORMATS, ids=lambda known: known.name)
-def test_ollama_renders_what_the_jinja_template_renders(known, no_server, monkeypatch, tmp_path):
+@pytest.fixture
+def ollama(no_server, monkeypatch, tmp_path):
+    """Renders conversations by the Go template of a format, in a real Ollama."""
+    if not REAL:
+        pytest.skip("no Ollama here: set SEATRIAL_OLLAMA to its binary")
     monkeypatch.setenv("SEATRIAL_OLLAMA", REAL)
     recipe = load_recipe("smollm2-135m-cpu")
     gguf = base.locate(recipe.base, recipe.folder)
-    text = f'FROM ./{gguf.name}\nTEMPLATE """{known.go}"""\n'
     version, reason = available()
     assert version, reason
-    model = OllamaModel("ollama", gguf, file_digest(gguf), text, version)
-    found = model.render(CONVERSATIONS, tmp_path / "ollama.log")
+
+    def render(known, conversations, tools=None):
+        text = f'FROM ./{gguf.name}\nTEMPLATE """{known.go}"""\n'
+        model = OllamaModel("ollama", gguf, file_digest(gguf), text, version)
+        return model.render(conversations, tmp_path / "ollama.log", tools)
+
+    return render
+
+
+@pytest.mark.parametrize("known", CHAT_FORMATS, ids=lambda known: known.name)
+def test_ollama_renders_what_the_jinja_template_renders(known, ollama):
+    found = ollama(known, CONVERSATIONS)
     assert found == [rendered(known.jinja, messages, known) for messages in CONVERSATIONS]
+
+
+@pytest.mark.parametrize("name", WITH_TOOLS)
+@pytest.mark.parametrize("offered", [TOOLS, None], ids=["tools offered", "tools only called"])
+def test_ollama_renders_tools_calls_and_results_as_the_jinja_template_does(name, offered, ollama):
+    known = next(each for each in CHAT_FORMATS if each.name == name)
+    turns = [CALLED[:1], CALLED[:3], CALLED]
+    turns += [TWICE] if name != "llama-3.1" else []  # which refuses two calls
+    asked = [[*opening, *each] for opening in ([], [SYSTEM]) for each in turns]
+    wanted = [same_json(rendered(known.jinja, messages, known, offered)) for messages in asked]
+    assert [same_json(prompt) for prompt in ollama(known, asked, offered)] == wanted
+    assert all(("weather" in prompt) == (offered is not None) for prompt in wanted[:1])

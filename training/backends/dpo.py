@@ -24,6 +24,7 @@ from seatrial.training import out_of_memory
 from seatrial.training.backends.arguments import preference_arguments, require_usable, tracked
 from seatrial.training.backends.around import Tell, name_base, require_gradients
 from seatrial.training.base_model import load_base
+from seatrial.training.chat_date import stop_clock
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Recipe
 
@@ -46,6 +47,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     dtype = getattr(torch, request["compute_dtype"])
     tracked(settings.report_to, Path(request["logs"]))
     require_usable(settings.optimizer)
+    stop_clock()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     lines = Path(request["rows"]).read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]

@@ -23,6 +23,7 @@ from trl import SFTTrainer
 from seatrial.training import out_of_memory
 from seatrial.training.backends.arguments import arguments, tracked
 from seatrial.training.backends.around import Tell, name_base, require_gradients
+from seatrial.training.chat_date import stop_clock
 from seatrial.training.recipe import Recipe
 
 
@@ -53,6 +54,7 @@ def fine_tune(
 
     ``peft_config``: the adapter that the model is to get; None where it has one already.
     """
+    stop_clock()
     settings, out = recipe.trainer, Path(request["out"])
     dtype = getattr(torch, request["compute_dtype"])
     tracked(settings.report_to, Path(request["logs"]))

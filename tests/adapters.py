@@ -119,7 +119,7 @@ def made(way: Way, place: Path, base: Path | None = None) -> Trained:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(7)
-    base = base or _base(way, place)
+    base = base or llama(way, place)
     model = load_base(base, torch.float32, way.precision)
     if way.added:
         model.resize_token_embeddings(WORDS + way.added)
@@ -137,7 +137,8 @@ def made(way: Way, place: Path, base: Path | None = None) -> Trained:
     return Trained(way, base, place / "adapter", place)
 
 
-def _base(way: Way, place: Path) -> Path:
+def llama(way: Way, place: Path) -> Path:
+    """A random Llama with its tokenizer in ``place``, quantised where the way says so."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(

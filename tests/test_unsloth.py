@@ -6,15 +6,20 @@ tox -e unsloth, or python -m pytest tests/test_unsloth.py where Unsloth is insta
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
+import torch
 
+from seatrial.evals.fidelity.strength import fit, mistake
 from seatrial.training import steps, train_steps
 from seatrial.training.errors import SeatrialError
 from seatrial.training.recipe import Recipe, load_recipe
 from seatrial.training.store import Store, default_root
-from tests.conftest import REPOSITORY
+from tests.adapters import RATE, STEPS, Trained, Way, changed, gguf, lines, llama
+from tests.conftest import REPOSITORY, clean_environment
 from tests.trained_tiny import Tiny, losses
 
 pytestmark = pytest.mark.skipif(find_spec("unsloth") is None, reason="no Unsloth here: tox -e unsloth")
@@ -42,6 +47,57 @@ def test_its_losses_are_those_of_the_trl_backend_on_the_same_rows(tiny, precisio
     for key in ("r", "lora_alpha", "base_model_name_or_path", "peft_type"):
         assert configs[0][key] == configs[1][key]
     assert store.build(steps.merge(base, theirs)).path.joinpath("model.safetensors").exists()
+
+
+WAYS = {
+    "nf4-double": Way("nf4-double"),
+    "nf4-double, rsLoRA": Way("nf4-double", lora={"use_rslora": True}),
+    "bf16": Way("bf16"),
+    "fp32, DoRA": Way("fp32", lora={"use_dora": True}),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_an_adapter_that_unsloth_trained_alone_merges_to_what_it_trained_and_a_wrong_merge_is_found(
+    name, tmp_path
+):
+    way = WAYS[name]
+    torch.manual_seed(7)
+    base, script = llama(way, tmp_path), REPOSITORY / "tests/children/unsloth_trainer.py"
+    words = [
+        base,
+        tmp_path,
+        way.precision,
+        json.dumps(way.lora),
+        STEPS,
+        RATE,
+        json.dumps(lines(way).tolist()),
+    ]
+    done = subprocess.run(
+        [sys.executable, script, *map(str, words)], env=clean_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    trained = Trained(way, base, tmp_path / "adapter", tmp_path)
+    merged = trained.merged()
+    f16 = gguf(merged, tmp_path)
+
+    def found(folder, kind="F16"):
+        return fit(gguf(folder, tmp_path, kind), f16, None, trained.adapter, base, trained.held)
+
+    assert abs(trained.divergence(merged)) < 1e-6
+    assert abs(trained.divergence(held=True)) < (2e-2 if way.precision == "bf16" else 1e-3)
+    assert all(found(merged, kind).right for kind in ("F16", "Q4_K"))
+    stronger = trained.merged("stronger", adapter=changed(trained, "strong", lora_alpha=1.3 * 16))
+    assert "the adapter is 1." in mistake(found(stronger))
+    theirs = tmp_path / "unsloth-merged"
+    if theirs.exists():
+        print(name, "Unsloth's own merge:", trained.divergence(theirs), "nats")
+        assert abs(trained.divergence(theirs)) < 1e-5
+        assert found(theirs).right
+    else:
+        published = trained.merged("published", precision="fp32")
+        print(name, "merged into the published base:", trained.divergence(published), "nats")
+        assert "the base as it was published" in mistake(found(published))
 
 
 def test_a_published_model_learns_the_examples_rows_alike(tmp_path):

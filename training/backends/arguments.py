@@ -124,7 +124,9 @@ def tracked(report_to: str, logs: Path) -> None:
     """Let a tracker that writes files write them to ``logs``, unless the user's environment says where."""
     if report_to in FOLDERS and FOLDERS[report_to] not in os.environ:
         logs.mkdir(parents=True, exist_ok=True)
-        os.environ[FOLDERS[report_to]] = logs.as_uri() if report_to == "mlflow" else str(logs)
+        # MLflow 3 writes to no plain folder any more, only to a database.
+        database = f"sqlite:///{(logs / 'mlflow.db').as_posix()}"
+        os.environ[FOLDERS[report_to]] = database if report_to == "mlflow" else str(logs)
 
 
 def _sampling(settings: Trainer) -> str:

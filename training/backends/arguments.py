@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +130,19 @@ def tracked(report_to: str, logs: Path) -> None:
         # MLflow 3 writes to no plain folder any more, only to a database.
         database = f"sqlite:///{(logs / 'mlflow.db').as_posix()}"
         os.environ[FOLDERS[report_to]] = database if report_to == "mlflow" else str(logs)
+
+
+@contextmanager
+def kept_by(report_to: str) -> Iterator[None]:
+    """Around a training: its tracker has written all of it when this ends.
+
+    W&B writes in a process of its own, and a job ends as soon as its answer is read.
+    """
+    try:
+        yield
+    finally:
+        if report_to == "wandb":
+            import_module("wandb").finish()
 
 
 def _sampling(settings: Trainer) -> str:

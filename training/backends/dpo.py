@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, set_seed
 from trl import DPOConfig, DPOTrainer
 
 from seatrial.training import out_of_memory
-from seatrial.training.backends.arguments import preference_arguments, require_usable, tracked
+from seatrial.training.backends.arguments import kept_by, preference_arguments, require_usable, tracked
 from seatrial.training.backends.around import Tell, name_base, require_gradients
 from seatrial.training.base_model import load_base
 from seatrial.training.chat_date import stop_clock
@@ -70,7 +70,7 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
     sizes = _sizes(trainer, settings.max_length, len(rows))
     halves = recipe.base.precision in ("bf16", "fp16") and dtype is torch.float32  # nothing casts back there
     casting = nullcontext() if halves else disable_input_dtype_casting(trainer.model)
-    with casting, out_of_memory.told(max(sizes)):
+    with casting, kept_by(recipe.trainer.report_to), out_of_memory.told(max(sizes)):
         result = trainer.train()
         held_out = _held_out(trainer.model, trainer.eval_dataset, settings.max_length)
     history = trainer.state.log_history

@@ -21,7 +21,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTTrainer
 
 from seatrial.training import out_of_memory
-from seatrial.training.backends.arguments import arguments, tracked
+from seatrial.training.backends.arguments import arguments, kept_by, tracked
 from seatrial.training.backends.around import Tell, name_base, require_gradients
 from seatrial.training.chat_date import stop_clock
 from seatrial.training.recipe import Recipe
@@ -85,7 +85,7 @@ def fine_tune(
         send(say=f"the recipe {recipe.name!r} packs rows, and without FlashAttention they see each other")
     halves = recipe.base.precision in ("bf16", "fp16") and dtype is torch.float32  # nothing casts back there
     casting = nullcontext() if halves else disable_input_dtype_casting(trainer.model)
-    with casting, out_of_memory.told(longest):
+    with casting, kept_by(settings.report_to), out_of_memory.told(longest):
         result = trainer.train()
     history = trainer.state.log_history
     require_gradients(history)

@@ -22,16 +22,13 @@ from typing import TYPE_CHECKING, Any
 from seatrial.training.adapted import FILE, added_rows, with_adapter
 from seatrial.training.base_model import WHOLE, bitsandbytes, whole
 from seatrial.training.checkpoint import Checkpoint
+from seatrial.training.shards import NotByTensor
 from seatrial.training.trained_on import quantization_config
 
 if TYPE_CHECKING:
     import torch
 
 STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # that leave the base's weights as they are
-
-
-class NotByTensor(Exception):
-    """This model cannot be merged one tensor at a time; the message says why."""
 
 
 class Exact:

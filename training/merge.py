@@ -56,10 +56,22 @@ def _by_tensor(exact: Exact, base: Path, out: Path, send: Callable[..., None]) -
     # What is tied and may have come apart is compared; if it did, both are written.
     known = {name: exact.merged(name) for pair in exact.apart() for name in pair}
     shared = {n for n, other in exact.tied.items() if n not in known or torch.equal(known[n], known[other])}
-    shapes = {name: shape for name, shape in exact.shapes.items() if name not in shared}
+    names: dict[str, str] = {}  # of the model's tensors, by what is saved of them
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in exact.shapes.items():
+        if name not in shared:
+            parts = exact.written(name, torch.empty(shape, device="meta"))
+            names |= dict.fromkeys(parts, name)
+            shapes |= {part: tuple(tensor.shape) for part, tensor in parts.items()}
+    parts_of: tuple[str, dict[str, torch.Tensor]] = ("", {})
 
-    def made(name: str) -> torch.Tensor:
-        return known.pop(name) if name in known else exact.merged(name)
+    def made(part: str) -> torch.Tensor:
+        nonlocal parts_of
+        name = names[part]
+        if parts_of[0] != name:
+            tensor = known.pop(name) if name in known else exact.merged(name)
+            parts_of = name, dict(exact.written(name, tensor))
+        return parts_of[1].pop(part)
 
     count = write_shards(out, shapes, made, send, SHARD)
     _save_config(exact, bool(shared), base, out)

@@ -113,7 +113,7 @@ def merge(base: Artifact, adapter: Artifact) -> Step:
     inputs = {"base": base.digest, "adapter": adapter.digest}
     params = {"route": f"dequantised-{held['precision']}"}
     params |= {name: value for name, value in held.items() if name != "precision"}
-    return Step("merged", 2, params, inputs, build)
+    return Step("merged", 3, params, inputs, build)
 
 
 def unpack(base: Artifact) -> Step:

@@ -34,7 +34,7 @@ SMALL = """
 import sys, pytest
 from seatrial.training import forecast
 from seatrial.training.distributed import with_accelerate
-forecast.main_memory = lambda: 1e8
+forecast.main_memory = lambda: 5e7
 sys.exit(pytest.main(sys.argv[1:]))
 """
 
@@ -160,6 +160,15 @@ def test_training_that_cannot_fit_is_refused(tmp_path, monkeypatch, memory, refu
         assert "seatrial preflight" in told[0]
 
 
+def test_steps_that_go_tensor_by_tensor_need_the_memory_of_the_largest_one(tmp_path):
+    shape = known_shape(RECIPE.base.model)
+    for found in forecasts([to_build("base"), to_build("merged")], RECIPE, tmp_path):
+        assert found.memory == 4 * shape.vocabulary * shape.hidden < 4 * PARAMETERS
+    folder = RECIPE.base.model_copy(update={"source": "folder"})
+    (linked,) = forecasts([to_build("base")], RECIPE.model_copy(update={"base": folder}), tmp_path)
+    assert linked.memory is None, "files that are linked take none"
+
+
 def test_a_disk_that_is_too_small_is_told_with_what_makes_room(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=int(5e8))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
@@ -172,7 +181,7 @@ def test_a_disk_that_is_too_small_is_told_with_what_makes_room(tmp_path, monkeyp
 
 
 def test_a_gate_that_cannot_end_does_not_begin(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecast, "main_memory", lambda: 1e8)
+    monkeypatch.setattr(forecast, "main_memory", lambda: 5e7)
     with pytest.raises(SeatrialError, match="base weights cannot be built"):
         require_room(load_task(TASK), RECIPE, tmp_path)
     monkeypatch.setattr(forecast, "main_memory", lambda: 1e11)
@@ -191,7 +200,7 @@ def test_the_plan_is_printed_and_nothing_is_built(tmp_path):
 def test_a_plan_that_cannot_fit_is_refused_with_what_to_do(tmp_path):
     status, text = shown(tmp_path, python=("-c", SMALL))
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert re.search(r"base weights cannot be built: it takes at least 0\.5 GB of memory", text)
+    assert re.search(r"base weights cannot be built: it takes at least 0\.1 GB of memory", text)
     assert "--store-remote" in text
 
 

@@ -3,8 +3,9 @@
 The files of a folder or of the hub's cache are linked, not copied: by a hard link, or by a symbolic one where
 they lie on another file system. A link is no copy: who changes the file changes what the store holds. So the
 store's manifest keeps the digest of every file, each run compares them, and what differs is told and taken in
-again. A GGUF file is dequantised by transformers. The tokenizer that transformers reads out of SmolLM2's GGUF
-is wrong in ways that make llama.cpp abort on the exported model; ``tokenizer_repair = "smollm2"`` mends it.
+again. A GGUF file is dequantised as transformers would, one tensor after the other. The tokenizer that
+transformers reads out of SmolLM2's GGUF is wrong in ways that make llama.cpp abort on the exported model;
+``tokenizer_repair = "smollm2"`` mends it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from typing import Any
 
 from seatrial.training import extras
 from seatrial.training.errors import SeatrialError
+from seatrial.training.gguf_weights import GgufWeights
 from seatrial.training.recipe import Base
+from seatrial.training.shards import NotByTensor, write_shards
+
+SHARD = 50 * 10**9  # bytes of a file of dequantised weights, as transformers saves them by default
 
 
 def locate(base: Base, folder: Path) -> Path:
@@ -58,12 +63,12 @@ def import_weights(request: dict[str, Any], send: Callable[..., None]) -> dict[s
     Raises:
         SeatrialError: it is no model that can be loaded, or its tokenizer belongs to another one.
     """
-    out = Path(request["out"])
+    out, facts = Path(request["out"]), {}
     if "files" in request:
         link(request["files"], out)
     else:
-        _dequantise(Path(request["source"]), out, request["tokenizer_repair"])
-    return loadable(out, request.get("where") or str(request.get("source")))
+        facts = _dequantise(Path(request["source"]), out, request["tokenizer_repair"], send)
+    return {**loadable(out, request.get("where") or str(request.get("source"))), **facts}
 
 
 def link(files: Mapping[str, str], out: Path) -> None:
@@ -136,22 +141,44 @@ def _first_line(error: Exception) -> str:
     ]
 
 
-def _dequantise(source: Path, out: Path, repair: str | None) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+def _dequantise(source: Path, out: Path, repair: str | None, send: Callable[..., None]) -> dict[str, Any]:
+    """Write the float32 model of a GGUF file; its facts say why, if all of it was loaded at once."""
+    from transformers import AutoTokenizer
 
-    place: dict[str, Any] = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
-    model = AutoModelForCausalLM.from_pretrained(
-        **place, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    )
-    tokenizer = AutoTokenizer.from_pretrained(**place)
+    facts = {}
+    try:
+        weights = GgufWeights(source)
+        model = weights.model
+        write_shards(out, weights.shapes, weights.tensor, send, SHARD)
+    except NotByTensor as reason:
+        facts = {"whole": str(reason)}
+        model = _loaded(source)
+        model.save_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     if repair == "smollm2":
         _repair_smollm2(tokenizer)
         for config in (model.config, model.generation_config):
             config.bos_token_id = tokenizer.bos_token_id
             config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
-    model.save_pretrained(out)
+    model.config.architectures, model.config.dtype = [type(model).__name__], "float32"
+    model.config.save_pretrained(out)
+    if model.can_generate():
+        model.generation_config.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    return facts
+
+
+def _loaded(source: Path) -> Any:
+    """The float32 model of a GGUF file, read by transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    return AutoModelForCausalLM.from_pretrained(
+        source.parent,
+        gguf_file=source.name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+    )
 
 
 def _repair_smollm2(tokenizer: Any) -> None:

@@ -6,9 +6,11 @@ transformers quantises and on which ones peft puts what; a layer gets its weight
 merged by peft's own code, and is emptied again. So LoRA, rsLoRA, DoRA, trained embeddings and heads, single
 trained tokens and biases are all what peft makes of them.
 
-Not every model is laid out as it is stored (experts that transformers puts together, a text model inside one
-that also sees), and some adapters change the base itself (PiSSA, OLoRA): those raise :class:`NotByTensor`,
-and the whole model is loaded instead.
+Experts that transformers puts together are read and written as they lie in the files
+(:mod:`seatrial.training.layout`). PiSSA and OLoRA take their first matrices out of the base's weights, which
+peft repeats each time that it loads such an adapter: here, with one layer at a time. What cannot be done so
+(a text model inside one that also sees, a start that is drawn or needs data) raises :class:`NotByTensor`, and
+the whole model is loaded instead.
 """
 
 from __future__ import annotations
@@ -22,16 +24,15 @@ from typing import TYPE_CHECKING, Any
 from seatrial.training.adapted import FILE, added_rows, with_adapter
 from seatrial.training.base_model import WHOLE, bitsandbytes, whole
 from seatrial.training.checkpoint import Checkpoint
+from seatrial.training.layout import Layout
+from seatrial.training.shards import NotByTensor
 from seatrial.training.trained_on import quantization_config
 
 if TYPE_CHECKING:
     import torch
 
 STARTS = (True, False, None, "gaussian", "eva", "orthogonal")  # that leave the base's weights as they are
-
-
-class NotByTensor(Exception):
-    """This model cannot be merged one tensor at a time; the message says why."""
+TAKEN_OUT = ("pissa", "olora")  # starts that are taken out of them, by arithmetic alone
 
 
 class Exact:
@@ -51,32 +52,38 @@ class Exact:
         precision: str,
         skipped: Sequence[str] | None = None,
     ) -> None:
-        self._checkpoint, self._dtype, self._precision = Checkpoint(base), dtype, precision
+        self._dtype, self._precision = dtype, precision
         self.model = _laid_out(base)
+        self._layout = Layout(self.model, Checkpoint(base))
         self._tied: Mapping[str, str] = dict(getattr(self.model, "all_tied_weights_keys", None) or {})
         packed = bool(quantization_config(base))
         quantised = precision not in WHOLE and not packed
         self._quantised = _quantised(base, bitsandbytes(precision, dtype, skipped)) if quantised else {}
         self._held_type = whole(precision) if precision in WHOLE and not packed else dtype
-        _require_as_stored(self.model, self._checkpoint, self._tied)
+        _require_as_stored(self.model, self._layout, self._tied)
+        if packed and self._layout.is_converted:
+            raise NotByTensor("its experts are put together of packed ones")
+        self._start: str | None = None
         if adapter is not None:
-            _require_layers(adapter)
+            self._start = _require_layers(adapter)
             if rows := added_rows(self.model, adapter):
                 self.model.resize_token_embeddings(rows, mean_resizing=False)
         # with the tied ones, once by each name
         self.shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
         self._adapted = self.model if adapter is None else _adapted(self.model, adapter)
         self._last: tuple[str, dict[str, torch.Tensor]] = ("", {})
+        if self._start and self.apart():
+            raise NotByTensor("this adapter changes weights of the base that are tied to others")
 
     # --- three states of a tensor ----------------------------------------------------------------------
     def stored(self, name: str) -> torch.Tensor:
         """The tensor as it lies in the base's files (dequantised, if it is packed there)."""
-        found = self._checkpoint.read(self._stored_name(name)).float()
+        found = self._layout.read(self._stored_name(name)).float()
         return found
 
     def held(self, name: str) -> torch.Tensor:
         """The tensor as training computed with it: quantised and dequantised again, or in its type."""
-        value = self._checkpoint.read(self._stored_name(name))
+        value = self._layout.read(self._stored_name(name))
         module, _, kind = name.rpartition(".")
         if kind == "weight" and module in self._quantised:
             return self._rounded(value.to(self._dtype)).float()
@@ -88,6 +95,10 @@ class Exact:
         if self._last[0] != module_name:
             self._last = module_name, self._merge(module_name)
         return self._last[1][kind]
+
+    def written(self, name: str, tensor: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """What is saved of ``tensor``, which the model calls ``name``: experts one by one."""
+        return self._layout.written(name, tensor)
 
     def changed(self) -> list[str]:
         """The weights on which the adapter has a say, in the order of the model."""
@@ -114,6 +125,7 @@ class Exact:
         layer = module.original_module if hasattr(module, "original_module") else module.get_base_layer()
         kinds = [kind for kind, _ in _own_tensors(layer)]
         self._fill(module_name, layer)
+        self._take_out(module)
         if hasattr(module, "unload_and_optionally_merge_module"):
             layer = module.unload_and_optionally_merge_module(merge=True, safe_merge=True, adapter_names=None)
         else:
@@ -132,6 +144,21 @@ class Exact:
             if kind in layer._parameters:
                 value = Parameter(value, requires_grad=False)
             setattr(layer, kind, value)
+
+    def _take_out(self, module: Any) -> None:
+        """Leave in the base's weights what such a start leaves there; the trained matrices stay."""
+        from peft.tuners.lora import Linear
+
+        if self._start is None or not isinstance(module, Linear):
+            return
+        matrices = [each["default"].weight for each in (module.lora_A, module.lora_B)]
+        trained = [matrix.data for matrix in matrices]
+        if self._start == "pissa":
+            module.pissa_init("default", self._start)
+        else:
+            module.olora_init("default")
+        for matrix, data in zip(matrices, trained, strict=True):
+            matrix.data = data
 
     def _value(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """``tensor`` where the adapter brought it, else that of the base, with rows for added tokens."""
@@ -171,7 +198,7 @@ class Exact:
         return again
 
     def _stored_name(self, name: str) -> str:
-        return name if name in self._checkpoint.names else self._tied.get(name, name)
+        return name if name in self._layout else self._tied.get(name, name)
 
     def _submodule(self, name: str) -> Any:
         return self._adapted.get_submodule(name)
@@ -180,7 +207,7 @@ class Exact:
         module, _, kind = name.rpartition(".")
         found = self._submodule(module)
         if _is_adapters(found):
-            return kind == "weight" or bool(self._biases)
+            return kind in _parameters(found) or bool(self._biases)
         tensor = dict(_own_tensors(found)).get(kind)
         return tensor is not None and _is_there(tensor)
 
@@ -220,34 +247,41 @@ def _quantised(base: Path, config: Any) -> set[str]:
     return {name for name, module in model.named_modules() if isinstance(module, kinds)}
 
 
-def _require_as_stored(model: Any, checkpoint: Checkpoint, tied: Mapping[str, str]) -> None:
-    from transformers.conversion_mapping import get_model_conversion_mapping
-
-    if get_model_conversion_mapping(model, add_legacy=False):
-        raise NotByTensor("transformers puts its tensors together otherwise than they are stored")
+def _require_as_stored(model: Any, layout: Layout, tied: Mapping[str, str]) -> None:
     if model._keep_in_fp32_modules:
         raise NotByTensor("some of its modules are kept in float32")
-    lacking = [name for name in model.state_dict() if name not in checkpoint.names and name not in tied]
+    lacking = [name for name in model.state_dict() if name not in layout and name not in tied]
     if lacking:
         raise NotByTensor(f"{lacking[0]} is not stored under that name")
 
 
-def _require_layers(adapter: Path) -> None:
+def _require_layers(adapter: Path) -> str | None:
+    """The start of an adapter that is taken out of the base's weights; None for one that leaves them."""
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    start = config.get("init_lora_weights", True)
     if config.get("peft_type") != "LORA":
         raise NotByTensor(f"peft_type is {config.get('peft_type')!r}")
-    if config.get("init_lora_weights", True) not in STARTS or config.get("target_parameters"):
-        raise NotByTensor("this adapter changes the base's weights themselves")
+    if start not in (*STARTS, *TAKEN_OUT):
+        raise NotByTensor(f"the start {start!r} changes the base's weights, and is drawn or needs data")
+    if start in TAKEN_OUT and config.get("target_parameters"):
+        raise NotByTensor(f"the start {start!r} is not one of experts")
     if config.get("layer_replication"):
         raise NotByTensor("layers are used several times")
     if not (adapter / FILE).is_file():
         raise NotByTensor(f"there is no {FILE}")
+    return start if start in TAKEN_OUT else None
 
 
 def _adapted(model: Any, adapter: Path) -> Any:
-    """``model`` with peft's layers in it, theirs and only theirs filled; the base's own weights stay away."""
+    """``model`` with peft's layers in it, theirs and only theirs filled; the base's own weights stay away, so
+    no start may be taken out of them yet."""
+    from peft import PeftConfig
+
     _hollow(model)
-    wrapped = with_adapter(model, adapter, low_cpu_mem_usage=True, torch_device="cpu")
+    config = PeftConfig.from_pretrained(adapter)
+    if config.init_lora_weights in TAKEN_OUT:
+        config.init_lora_weights = True
+    wrapped = with_adapter(model, adapter, low_cpu_mem_usage=True, torch_device="cpu", config=config)
     return wrapped.get_base_model()
 
 
@@ -275,6 +309,16 @@ def _is_adapters(module: Any) -> bool:
     from peft.utils.other import AuxiliaryTrainingWrapper
 
     return isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
+
+
+def _parameters(module: Any) -> list[str]:
+    """The base's parameters that an adapter's layer changes: of experts those that were named to peft, which
+    puts one layer around the other."""
+    found = []
+    while hasattr(module, "parameter_name"):
+        found.append(module.parameter_name)
+        module = module.base_layer
+    return found or ["weight"]
 
 
 def _own_tensors(module: Any) -> list[tuple[str, torch.Tensor]]:

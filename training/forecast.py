@@ -149,9 +149,8 @@ class _Sizes:
 
     def needed(self, step: Planned) -> float | None:
         """Bytes of memory that building ``step`` takes at least, where they depend on the model."""
-        if step.name == "base" and self.recipe.base.source in ("package", "gguf") and self.parameters:
-            return float(self.parameters * WHOLE)  # a GGUF file is dequantised whole
-        if step.name == "merged" and self.shape:
+        dequantised = step.name == "base" and self.recipe.base.source in ("package", "gguf")
+        if self.shape and (dequantised or step.name == "merged"):
             return float(self.shape.vocabulary * self.shape.hidden * WHOLE)  # its largest tensor
         return None
 

@@ -12,18 +12,21 @@ not grow with the model (:mod:`seatrial.training.exact`).
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seatrial.training.adapted import with_adapter
 from seatrial.training.base_model import DEFAULT, load_dequantised
-from seatrial.training.exact import Exact, NotByTensor
+from seatrial.training.exact import Exact
+from seatrial.training.shards import NotByTensor, write_shards
 
-SHARD = 10**9  # bytes of a file, and of what is held while it is written; a larger tensor has one of its own
-PIECES, INDEX = "tokenizer.model", "model.safetensors.index.json"
+if TYPE_CHECKING:
+    import torch
+
+SHARD = 10**9  # bytes of a file
+PIECES = "tokenizer.model"
 
 
 def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
@@ -49,28 +52,30 @@ def merge(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]:
 
 def _by_tensor(exact: Exact, base: Path, out: Path, send: Callable[..., None]) -> dict[str, Any]:
     import torch
-    from huggingface_hub import split_torch_state_dict_into_shards
-    from safetensors.torch import save_file
 
     # What is tied and may have come apart is compared; if it did, both are written.
     known = {name: exact.merged(name) for pair in exact.apart() for name in pair}
     shared = {n for n, other in exact.tied.items() if n not in known or torch.equal(known[n], known[other])}
-    names = [name for name in exact.shapes if name not in shared]
-    empty = {name: torch.empty(exact.shapes[name], device="meta") for name in names}
-    plan = split_torch_state_dict_into_shards(empty, max_shard_size=SHARD)
-    for number, (file, inside) in enumerate(plan.filename_to_tensors.items()):
-        send(done=number, total=len(plan.filename_to_tensors))
-        tensors = {}
-        for name in inside:
-            found = known.pop(name) if name in known else exact.merged(name)
-            tensors[name] = found.contiguous()
-        save_file(tensors, out / file, metadata={"format": "pt"})
-        del tensors, found
-    if plan.is_sharded:
-        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        (out / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    names: dict[str, str] = {}  # of the model's tensors, by what is saved of them
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in exact.shapes.items():
+        if name not in shared:
+            parts = exact.written(name, torch.empty(shape, device="meta"))
+            names |= dict.fromkeys(parts, name)
+            shapes |= {part: tuple(tensor.shape) for part, tensor in parts.items()}
+    parts_of: tuple[str, dict[str, torch.Tensor]] = ("", {})
+
+    def made(part: str) -> torch.Tensor:
+        nonlocal parts_of
+        name = names[part]
+        if parts_of[0] != name:
+            tensor = known.pop(name) if name in known else exact.merged(name)
+            parts_of = name, dict(exact.written(name, tensor))
+        return parts_of[1].pop(part)
+
+    count = write_shards(out, shapes, made, send, SHARD)
     _save_config(exact, bool(shared), base, out)
-    return {"parameters": sum(tensor.numel() for tensor in empty.values())}
+    return {"parameters": count}
 
 
 def _save_config(exact: Exact, tied: bool, base: Path, out: Path) -> None:

@@ -113,7 +113,17 @@ def merge(base: Artifact, adapter: Artifact) -> Step:
     inputs = {"base": base.digest, "adapter": adapter.digest}
     params = {"route": f"dequantised-{held['precision']}"}
     params |= {name: value for name, value in held.items() if name != "precision"}
-    return Step("merged", 2, params, inputs, build)
+    return Step("merged", 3, params, inputs, build)
+
+
+def unpack(base: Artifact) -> Step:
+    """A base whose weights lie there packed by bitsandbytes, as the float32 model that they stand for."""
+
+    def build(out: Path, progress: Progress) -> Mapping[str, Any]:
+        request = {"base": str(base.path), "out": str(out), "compute_dtype": "float32"}
+        return run_job("merge", request, out, progress)
+
+    return Step("unpacked", 1, {}, {"base": base.digest}, build, title="base without its quantisation")
 
 
 def fetch_converter() -> Step:

@@ -152,6 +152,14 @@ def quantization_config(base: Path) -> dict[str, Any]:
     return dict(_json(base / "config.json").get("quantization_config") or {})
 
 
+def is_packed(base: Path) -> bool:
+    """Whether the weights of ``base`` lie there packed by bitsandbytes, in 4 or 8 bits."""
+    config = quantization_config(base)
+    return config.get("quant_method") == "bitsandbytes" or bool(
+        config.get("load_in_4bit") or config.get("load_in_8bit")
+    )
+
+
 # --- who says what --------------------------------------------------------------------------------------
 def _told(adapter: Path, base: Path | None) -> Iterator[_Said]:
     yield from _by_manifest(adapter)

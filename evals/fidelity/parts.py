@@ -128,7 +128,8 @@ def by_merge(
     """
     import torch
 
-    from seatrial.training.exact import Exact, NotByTensor
+    from seatrial.training.exact import Exact
+    from seatrial.training.shards import NotByTensor
 
     names = Names(f16)
     dtype = getattr(torch, held["compute_dtype"])

@@ -65,6 +65,8 @@ WAYS = {
     "bf16": Way("bf16"),
     "bf16, DoRA": Way("bf16", lora={"use_dora": True}),
     "fp16, new tokens": Way("fp16", added=4),
+    "bf16, PiSSA": Way("bf16", lora={"init_lora_weights": "pissa"}),
+    "fp32, OLoRA": Way("fp32", lora={"init_lora_weights": "olora"}, stored="float32"),
     "fp32, rsLoRA": Way("fp32", lora={"use_rslora": True}, stored="float32"),
 }
 

@@ -29,6 +29,12 @@ MINIATURE = REPOSITORY / "tests" / "miniature"
 PACKAGE = REPOSITORY / "fixtures"
 PLUGIN = ("-p", "seatrial")
 HEAVY = "pytest pydantic jsonschema jinja2 scipy.stats matplotlib.figure matplotlib.backends.backend_svg"
+# Modules that take more than two minutes, by what they took with two workers.
+LONG = (
+    *("test_families", "test_fidelity", "test_recipes", "test_preference", "test_preference_gate"),
+    *("test_distributed", "test_hub", "test_end_to_end", "test_docs", "test_remote_judged"),
+    *("test_adapter_truth", "test_gate", "test_other_merges", "test_adapter_model", "test_closed"),
+)
 TIMEOUT = 120.0  # seconds; a run takes about one
 # pytest prints whole messages in its summary where it sees CI; the others turn colours on or off.
 CHANGES_OUTPUT = {"CI", "BUILD_NUMBER", "FORCE_COLOR", "NO_COLOR", "PY_COLORS"}
@@ -45,7 +51,18 @@ QUIET = (
 def pytest_configure(config: pytest.Config) -> None:
     """Modules of these tests are started as child processes."""
     config.addinivalue_line("markers", "families: every family of models, all of them with -m families.")
+    config.addinivalue_line("markers", "long: of a kind that a shorter test stands for; with -m long.")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE), str(REPOSITORY)])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest modules first: a worker that got one last would end minutes after the others."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+    if "long" not in (config.getoption("markexpr") or ""):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip("takes a minute: tox -e families"))
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:

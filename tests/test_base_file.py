@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("precision", ["nf4-double", "int8"])
+@pytest.mark.parametrize("precision", ["nf4-double", pytest.param("int8", marks=pytest.mark.long)])
 def test_the_file_of_a_base_that_lies_there_packed_holds_the_numbers_that_it_stands_for(
     precision, folder, tmp_path
 ):

@@ -156,7 +156,7 @@ def gate(task: Path, folder: Path, *options: str) -> tuple[int, dict, str]:
 
 
 # Those whose templates refuse a system prompt are judged from their training on: test_families.py
-@pytest.mark.parametrize("name", ["llama3", "qwen2"])
+@pytest.mark.parametrize("name", ["llama3", pytest.param("qwen2", marks=pytest.mark.long)])
 def test_a_right_export_of_another_family_is_green(name, shapes, task, tmp_path):
     shape = shapes(name)
     status, verdicts, output = gate(task, tmp_path, f"--gguf={shape.gguf}", f"--hf-model={shape.hf_model}")

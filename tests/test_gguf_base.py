@@ -35,6 +35,7 @@ def test_each_family_is_read_tensor_by_tensor_as_transformers_reads_it_whole(nam
         assert tensor.std() > 0, name
 
 
+@pytest.mark.long
 def test_the_folder_is_the_same_byte_by_byte(tmp_path, monkeypatch):
     source, folders = tiny_gguf(tmp_path / "tiny.gguf"), []
     for whole in (False, True):

@@ -112,7 +112,14 @@ def test_one_adapter_of_the_same_shape_comes_of_it_and_is_merged_as_before(made)
     assert (merged.path / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["dora", "modules-to-save", "fp32", "sft-weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "modules-to-save",
+        "sft-weight",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("dora", "fp32")),
+    ],
+)
 def test_whatever_the_adapter_is_made_of_the_stage_trains_it_on(tiny, name):
     tables = {
         "dora": {"lora": {"dora": True}},

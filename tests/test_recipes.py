@@ -72,9 +72,10 @@ CHANGES = {
     "neftune": {"trainer": {"neftune_alpha": 5.0}},
     "by-length": {"trainer": {"order": "length"}},
 }
+LONG = {"bf16": pytest.mark.long}  # a minute without a processor that multiplies it
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, ())) for name in CHANGES])
 def test_a_setting_makes_another_adapter_whose_key_says_so(tiny, name):
     _, _, plain = tiny.train(tiny.recipe())
     _, _, changed = tiny.train(tiny.recipe(**CHANGES[name]))

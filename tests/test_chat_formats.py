@@ -26,6 +26,7 @@ from seatrial.training.chat_formats import (
     TOOLS,
     TURNS,
     chat_format,
+    dated,
     rendered,
     renders_alike,
     same_json,
@@ -139,6 +140,14 @@ def test_a_template_that_asks_for_the_day_is_told_one_that_never_changes(publish
     assert strftime_now("%Y") != str(datetime.now().year)
 
 
+def test_a_training_whose_prompts_hold_the_day_says_so_in_its_key(tmp_path):
+    assert dated(tmp_path) == {}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    assert dated(tmp_path) == {}
+    (tmp_path / "chat_template.jinja").write_text("{{ strftime_now('%d') }}")
+    assert dated(tmp_path) == {"date": strftime_now("%Y-%m-%d")}
+
+
 def test_transformers_tells_templates_that_day_too(monkeypatch):
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
@@ -155,6 +164,7 @@ def test_transformers_tells_templates_that_day_too(monkeypatch):
 
 def test_json_is_the_same_by_its_values_and_text_by_its_letters():
     assert same_json('a [INST] {"b": 1, "a": [2]}') == same_json('a [INST] {"a":[2],"b":1}')
+    assert same_json('{"a": 10.0}') == same_json('{"a":10}') != same_json('{"a":10.5}')
     assert same_json('{"a": "<&>"}') == same_json('{"a":"\\u003c\\u0026\\u003e"}')
     for other in (
         'a [INST] {"b": 2, "a": [2]}',

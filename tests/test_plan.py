@@ -33,7 +33,6 @@ PARAMETERS = known_shape(RECIPE.base.model).parameters
 SMALL = """
 import sys, pytest
 from seatrial.training import forecast
-from seatrial.training.distributed import with_accelerate
 forecast.main_memory = lambda: 5e7
 sys.exit(pytest.main(sys.argv[1:]))
 """
@@ -129,7 +128,7 @@ def test_bits_are_those_of_the_type(kind, bits):
         ("distributed_type: MULTI_GPU", True, 1),
         ("distributed_type: FSDP", True, 1 / 2),
         ("distributed_type: FSDP\nfsdp_config:\n  fsdp_offload_params: true", False, 1),
-        ("distributed_type: MULTI_GPU\nuse_cpu: true", False, 1),
+        ("distributed_type: MULTI_GPU\nuse_cpu: true", False, 2),
     ],
 )
 def test_several_processes_hold_what_their_configuration_says(
@@ -144,8 +143,8 @@ def test_several_processes_hold_what_their_configuration_says(
     assert found.on_device == on_device
     assert found.peak - found.memory == pytest.approx((alone.peak - alone.memory) / 2), "half the rows"
     monkeypatch.setattr(forecast, "device_memory", lambda: (alone.memory * 0.6, "the CUDA device here"))
-    monkeypatch.setattr(forecast, "main_memory", lambda: alone.memory * 2)
-    assert bool(refusals([found], recipe, tmp_path)) == (on_device and share == 1)
+    monkeypatch.setattr(forecast, "main_memory", lambda: alone.memory * 1.9)
+    assert bool(refusals([found], recipe, tmp_path)) == (share == 2 or (on_device and share == 1))
 
 
 @pytest.mark.parametrize(("memory", "refused"), [(1e8, True), (1e10, False)])

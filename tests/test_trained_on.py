@@ -36,6 +36,17 @@ The following `bitsandbytes` quantization config was used during training:
 """
 
 
+@pytest.mark.parametrize(("precision", "refused"), [("nf4", True), ("int8", True), ("bf16", False)])
+def test_a_start_that_rounded_the_base_anew_is_refused(tmp_path, precision, refused):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"init_lora_weights": "olora"}))
+    found = TrainedOn(precision, "the test")
+    if not refused:
+        assert require(tmp_path, found) is found
+        return
+    with pytest.raises(SeatrialError, match=f"rounded it anew in {precision}(.|\n)*path_initial_model"):
+        require(tmp_path, found)
+
+
 @pytest.fixture
 def place(tmp_path):
     """The folders of an adapter and of its base, with these configurations and this model card."""

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from seatrial.training.chat_date import strftime_now
+from seatrial.training.chat_date import DATE, strftime_now
 
 DATA = Path(__file__).parent / "data" / "chat_formats.toml"
 TURNS = (
@@ -82,6 +82,21 @@ def _read() -> tuple[ChatFormat, ...]:
 
 
 CHAT_FORMATS = _read()
+
+
+def template_in(folder: Path) -> str | None:
+    """The chat template (Jinja) of a folder that transformers saved a tokenizer to; None without one."""
+    if (own := folder / "chat_template.jinja").is_file():
+        return own.read_text(encoding="utf-8")
+    config = folder / "tokenizer_config.json"
+    found = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
+    return found if isinstance(found, str) else None
+
+
+def dated(folder: Path) -> dict[str, str]:
+    """What a step's key says of the date, where the chat template in ``folder`` asks for it; else nothing."""
+    template = template_in(folder)
+    return {"date": f"{DATE:%Y-%m-%d}"} if template and "strftime_now" in template else {}
 
 
 @cache
@@ -157,7 +172,7 @@ def same_json(prompt: str) -> str:
     """``prompt`` with every JSON object and list in it spelt in one way: prompts that hold the same values
     in other spellings become equal."""
     prompt = ESCAPED.sub(lambda found: chr(int(found[1], 16)), prompt)
-    decoder, parts, place = json.JSONDecoder(), [], 0
+    decoder, parts, place = json.JSONDecoder(parse_float=_number), [], 0
     for found in re.finditer(r"[{\[]", prompt):
         if found.start() < place:
             continue
@@ -168,6 +183,12 @@ def same_json(prompt: str) -> str:
         parts += [prompt[place : found.start()], json.dumps(value, sort_keys=True)]
         place = end
     return "".join([*parts, prompt[place:]])
+
+
+def _number(text: str) -> float:
+    """Go writes 10 for 10.0."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:

@@ -175,9 +175,9 @@ def bits_of(kind: str) -> float | None:
 def _training(step: Planned, recipe: Recipe, root: Path, sizes: _Sizes, lengths: Lengths | None) -> Forecast:
     dtype, backend = resolve_dtype(recipe.trainer.compute_dtype), choose_backend(recipe)[0]
     least = peak = None
-    alone, divided_by, on_device = _share(recipe)
+    alone, part, on_device = _share(recipe)
     if sizes.shape and (parts := training_bytes(sizes.shape, alone, dtype, 0)):
-        least = (parts["weights"] + parts["adapter"]) / divided_by
+        least = (parts["weights"] + parts["adapter"]) * part
         longest = min(recipe.trainer.max_length, max(lengths.rows)) if lengths else recipe.trainer.max_length
         most = training_bytes(sizes.shape, alone, dtype, longest) or parts
         peak = least + most["activations"] + most["logits"]
@@ -188,20 +188,24 @@ def _training(step: Planned, recipe: Recipe, root: Path, sizes: _Sizes, lengths:
     return Forecast(step, seconds, least, sizes.made(step), peak, basis, on_device)
 
 
-def _share(recipe: Recipe) -> tuple[Recipe, int, bool]:
-    """What one process trains by ``recipe``, by how many devices weights and adapter are divided, and whether
-    they lie on devices: shards that are offloaded lie in the machine's memory, all of them."""
+def _share(recipe: Recipe) -> tuple[Recipe, float, bool]:
+    """What one process trains by ``recipe``, what part of the weights and the adapter lies in one memory, and
+    whether that is a device's: shards that are offloaded lie in the machine's memory, all of them, and so do
+    the whole models of several processes on its cores."""
     launch = launch_of(recipe)
     if launch is None:
-        return recipe, 1, True
+        return recipe, 1.0, True
     alone = recipe.model_copy(update={"trainer": divided(recipe.trainer, launch.processes)})
-    spread = launch.sharded and not (launch.offloaded or launch.cpu)
-    return alone, launch.processes if spread else 1, not (launch.offloaded or launch.cpu)
+    if launch.offloaded or launch.cpu:
+        return alone, 1.0 if launch.sharded else float(launch.processes), False
+    return alone, 1 / launch.processes if launch.sharded else 1.0, True
 
 
 def _like_the_last(step: Planned, root: Path, sizes: _Sizes) -> Forecast:
     made = sizes.made(step)
     last = _last(root, step)
+    if made == 0 and step.name == "base":
+        return Forecast(step, None, None, made, None, "links to the folder")
     if made == 0 and last:  # a link, or next to nothing, however large the model is
         return Forecast(step, float(last["seconds"]), None, made, None, _when(last))
     if last is None:

@@ -65,6 +65,8 @@ class GgufWeights:
             )
             if part.name in self._names:
                 made[self._names[part.name]] = torch.from_numpy(np.ascontiguousarray(part.weights))
+        if name not in made:
+            raise NotByTensor(f"transformers makes {name} of the file in another way")
         return made[name].float()
 
     def _read(self, source: Any) -> np.ndarray:

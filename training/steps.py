@@ -169,7 +169,7 @@ def quantize(f16: Artifact, kind: str, name: str, system: str, decoding: Mapping
         return {**facts, **template_facts}
 
     params = {"type": kind, "name": name, "system": system, "decoding": dict(decoding)}
-    return Step("quantized", 3, params, {"f16": f16.digest}, build, title=f"GGUF file, {kind}")
+    return Step("quantized", 4, params, {"f16": f16.digest}, build, title=f"GGUF file, {kind}")
 
 
 def take_in_file(gguf: Path, modelfile: bytes) -> Step:

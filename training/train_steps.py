@@ -13,6 +13,7 @@ from typing import Any
 
 from seatrial.training import pairs as preference_pairs
 from seatrial.training.base_model import DEFAULT
+from seatrial.training.chat_formats import dated
 from seatrial.training.choices import choose_backend, require_tracker
 from seatrial.training.distributed import launch_of
 from seatrial.training.errors import SeatrialError
@@ -67,7 +68,7 @@ def train_adapter(
         return {**facts, "backend": here.backend, "precision": recipe.base.precision}
 
     inputs = {"base": base.digest, "dataset": dataset.digest}
-    more = launch.settings if launch else {}
+    more = {**(launch.settings if launch else {}), **dated(base.path)}
     step = Step("adapter", 1, _settings(recipe, here.backend, here.dtype) | more, inputs, build)
     # the recipe's own backend before the one that it falls back to
     backends = [recipe.backend, *([recipe.fallback] if recipe.fallback else [])]
@@ -194,7 +195,7 @@ def prefer(recipe: Recipe, base: Artifact, sft: Artifact, pairs: Artifact, elsew
 
     said = recipe.model_dump(mode="json", include={"preference"}, exclude_defaults=True)
     said |= {"seed": trainer.seed, "optimizer": trainer.optimizer}
-    said |= {"precision": recipe.base.precision, "base_model": recipe.base.model}
+    said |= {"precision": recipe.base.precision, "base_model": recipe.base.model, **dated(base.path)}
     inputs = {"base": base.digest, "adapter": sft.digest, "pairs": pairs.digest}
     title = "the adapter after preference optimisation"
     step = Step("preference", 1, said | {"compute_dtype": here.dtype}, inputs, build, title=title)

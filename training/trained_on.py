@@ -117,6 +117,13 @@ def require(adapter: Path, found: TrainedOn | None) -> TrainedOn:
             hint=f"{OPTION}={'|'.join(WORDS)}: nf4 or nf4-double after load_in_4bit (QLoRA), int8 after "
             "load_in_8bit, else the type that the base was loaded in",
         )
+    start = _json(adapter / "adapter_config.json").get("init_lora_weights")
+    if start == "olora" and found.precision not in WHOLE:
+        raise SeatrialError(
+            f"OLoRA changed the base and rounded it anew in {found.precision}, and no file says to what",
+            where=adapter,
+            hint="peft's save_pretrained(path_initial_model_for_weight_conversion=...) makes it plain LoRA",
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from seatrial.evals.cases import Case
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.runtime_limits import excuse
 from seatrial.evals.fidelity.stages import TEMPLATE, TOKENIZER
-from seatrial.evals.models import Message, for_template, opened
+from seatrial.evals.models import Message, calls_tools, for_template, opened
 from seatrial.evals.verdict import shorten
 from seatrial.training.chat_formats import same_json
 
@@ -116,7 +116,7 @@ def prompt_findings(
     findings = []
     for messages, expected, found in zip(asked, trained, rendered, strict=True):
         right, told = expected == found, _difference(expected, found)
-        if by_go and not right and expected and found and any("tool_calls" in each for each in messages):
+        if by_go and not right and expected and found and calls_tools(messages):
             right = same_json(expected) == same_json(found)
             told = (told[0], "the same JSON, spelt as Go spells it") if right else told
         findings.append(Finding(_called(messages), TEMPLATE, *told, right))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from seatrial.evals.fidelity.served import Judged, judge_modelfile, refused
 from seatrial.evals.metrics.base import Metric, Score, counted, register
 from seatrial.evals.metrics.scores import score_of
 from seatrial.evals.modelfiles.parser import read_text
+from seatrial.evals.models import calls_tools
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.chat_formats import chat_format
+from seatrial.training.chat_formats import chat_format, template_in
 from seatrial.training.errors import SeatrialError
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.modelfile import read_metadata
@@ -62,7 +62,7 @@ def _judged(evidence: Evidence) -> Judged:
     architecture = str(metadata.get("general.architecture"))
     trained_for = metadata.get(f"{architecture}.context_length")
     contexts = [task.decoding.context, *([trained_for] if isinstance(trained_for, int) else [])]
-    template = _trained_template(built.merged.path) if built.merged else None
+    template = template_in(built.merged.path) if built.merged else None
     return Judged(
         system=task.prompts.system,
         max_tokens=task.decoding.max_tokens,
@@ -73,12 +73,7 @@ def _judged(evidence: Evidence) -> Judged:
         template=template or str(metadata.get("tokenizer.chat_template") or ""),
         control_tokens=control_tokens,
         architecture=architecture,
-        tools=any(
-            message["role"] == "tool" or "tool_calls" in message
-            for cases in evidence.cases.values()
-            for case in cases
-            for message in case.question.messages
-        ),
+        tools=any(calls_tools(case.question.messages) for cases in evidence.cases.values() for case in cases),
     )
 
 
@@ -92,15 +87,6 @@ def _of_file(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
         return read_metadata(path), frozenset(name for name, kind in pairs if kind == CONTROL)
     except (SeatrialError, ValueError, IndexError, KeyError, OSError) as error:
         raise NotEvaluated(f"the file's header cannot be read, so its format is not known: {error}") from None
-
-
-def _trained_template(folder: Path) -> str | None:
-    """The chat template of a folder that transformers saved a tokenizer to."""
-    if (own := folder / "chat_template.jinja").is_file():
-        return own.read_text(encoding="utf-8")
-    config = folder / "tokenizer_config.json"
-    found = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
-    return found if isinstance(found, str) else None
 
 
 modelfile_parity = register(

@@ -77,6 +77,11 @@ def opened(system: str, messages: Sequence[Message]) -> list[Message]:
     return [*([{"role": "system", "content": system}] if system and not own else []), *messages]
 
 
+def calls_tools(messages: Sequence[Message]) -> bool:
+    """Whether tools are called or answer in a conversation."""
+    return any(message["role"] == "tool" or "tool_calls" in message for message in messages)
+
+
 def for_template(messages: Sequence[Message]) -> list[Message]:
     """``messages`` as chat templates take them: arguments of tool calls are objects, which OpenAI's API
     spells as JSON text. Arguments that are no JSON stay the text that they are."""

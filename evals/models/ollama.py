@@ -7,10 +7,11 @@ length and everything else are the Modelfile's. The model is removed afterwards.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,18 +146,18 @@ class OllamaModel:
 def _answer(client: Client, model: str, question: Question, max_tokens: int) -> Generation:
     parts: list[str] = []
     started = time.monotonic()
+    messages = [dict(message) for message in for_template(question.messages)]
     try:
-        stream = client.chat(model, messages=[dict(m) for m in for_template(question.messages)], stream=True)
-        with contextlib.closing(stream):  # type: ignore[type-var]  # the client's generator: ends the request
+        with contextlib.closing(_streamed(client, model=model, messages=messages)) as stream:
             for part in stream:
-                parts.append(part.message.content or "")
-                if part.done:
+                parts.append(part["message"].get("content") or "")
+                if part.get("done"):
                     return Generation(
                         text=encodable("".join(parts)),
-                        prompt_tokens=part.prompt_eval_count or 0,
-                        completion_tokens=part.eval_count or 0,
-                        stop_reason=EOS if part.done_reason == "stop" else LENGTH,
-                        seconds=round((part.total_duration or 0) / 1e9, 4),
+                        prompt_tokens=part.get("prompt_eval_count") or 0,
+                        completion_tokens=part.get("eval_count") or 0,
+                        stop_reason=EOS if part.get("done_reason") == "stop" else LENGTH,
+                        seconds=round((part.get("total_duration") or 0) / 1e9, 4),
                     )
                 # A part is a token, or some that are a character or the beginning of a stop string together.
                 seconds = time.monotonic() - started
@@ -165,6 +166,20 @@ def _answer(client: Client, model: str, question: Question, max_tokens: int) -> 
     except ResponseError as error:
         return Generation(text="", stop_reason=ERROR, error=f"Ollama: {error.error}")
     return Generation(text="", stop_reason=ERROR, error="Ollama: the answer broke off")
+
+
+def _streamed(client: Client, **request: Any) -> Generator[dict[str, Any], None, None]:
+    """The parts of an answer. The official client's ``chat`` would drop the ids of calls and results, and
+    with them what the prompts of some models hold."""
+    with client._client.stream("POST", "/api/chat", json={**request, "stream": True}) as answer:
+        if answer.is_error:
+            answer.read()
+            raise ResponseError(answer.text, answer.status_code)
+        for line in answer.iter_lines():
+            part = json.loads(line)
+            if told := part.get("error"):
+                raise ResponseError(told)
+            yield part
 
 
 def _cut(parts: Sequence[str], seconds: float) -> Generation:

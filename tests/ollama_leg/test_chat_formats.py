@@ -44,7 +44,7 @@ WITH_TOOLS = ("chatml-tools", "llama-3.1", "mistral-v3", "mistral-tekken", "mist
 
 @pytest.fixture
 def ollama(no_server, monkeypatch, tmp_path):
-    """Renders conversations by the Go template of a format, in a real Ollama."""
+    """Renders conversations by the Go template of a format, in a real Ollama; None: client and model's name."""
     if not REAL:
         pytest.skip("no Ollama here: set SEATRIAL_OLLAMA to its binary")
     monkeypatch.setenv("SEATRIAL_OLLAMA", REAL)
@@ -53,9 +53,11 @@ def ollama(no_server, monkeypatch, tmp_path):
     version, reason = available()
     assert version, reason
 
-    def render(known, conversations, tools=None):
-        text = f'FROM ./{gguf.name}\nTEMPLATE """{known.go}"""\n'
+    def render(known, conversations, tools=None, more=""):
+        text = f'FROM ./{gguf.name}\nTEMPLATE """{known.go}"""\n{more}'
         model = OllamaModel("ollama", gguf, file_digest(gguf), text, version)
+        if conversations is None:
+            return model._created(tmp_path / "ollama.log")
         return model.render(conversations, tmp_path / "ollama.log", tools)
 
     return render
@@ -65,6 +67,25 @@ def ollama(no_server, monkeypatch, tmp_path):
 def test_ollama_renders_what_the_jinja_template_renders(known, ollama):
     found = ollama(known, CONVERSATIONS)
     assert found == [rendered(known.jinja, messages, known) for messages in CONVERSATIONS]
+
+
+def test_ollama_finds_the_calls_in_an_answer(ollama, no_server):
+    """The model is shown two calls in the format of Qwen, and makes a third."""
+    known = next(each for each in CHAT_FORMATS if each.name == "chatml-tools")
+    shown = '<tool_call>\n{{"name": "weather", "arguments": {{"place": "{}"}}}}\n</tool_call>'
+    turns = [("Paris", "assistant"), ("Oslo", "assistant"), ("Rome", None)]
+    messages = [
+        {"role": role, "content": text}
+        for place, answer in turns
+        for role, text in (("user", f"Is it warm in {place}?"), (answer, shown.format(place)))
+        if role
+    ]
+    decoding = 'PARAMETER temperature 0\nPARAMETER num_predict 60\nPARAMETER stop "<|im_end|>"\n'
+    with ollama(known, None, more=decoding) as (client, model):
+        answer = client.chat(model, messages=messages, tools=[dict(tool) for tool in TOOLS]).message
+    assert [call.function.name for call in answer.tool_calls or ()] == ["weather"]
+    assert "Rome" in answer.tool_calls[0].function.arguments.values()
+    assert not answer.content
 
 
 @pytest.mark.parametrize("name", WITH_TOOLS)

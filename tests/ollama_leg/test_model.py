@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seatrial.evals.modelfiles.parser import RefusedModelfile
-from seatrial.evals.models import EOS, ERROR, LENGTH, ollama
+from seatrial.evals.models import EOS, ERROR, LENGTH, Question, ollama
 from seatrial.evals.models.ollama import OllamaModel, OllamaRefuses, available
 from seatrial.training import base
 from seatrial.training.errors import SeatrialError
@@ -137,6 +137,22 @@ def test_a_conversation_is_rendered_as_it_is_sent(server, model, log):
     sent = [json.loads(body) for _, body in server.calls if b"_debug_render_only" in body]
     assert sent[1]["messages"] == conversation
     assert server.models == set()
+
+
+def test_a_conversation_is_asked_with_the_ids_of_its_calls_and_their_arguments_as_objects(server, model, log):
+    call = {"id": "a1", "type": "function", "function": {"name": "go", "arguments": '{"to": 1}'}}
+    said = (
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "hello", "name": "go", "tool_call_id": "a1"},
+    )
+    (answer,) = model.generate([Question("q", said)], 64, log)
+    assert (answer.text, answer.stop_reason) == ("hi", EOS)
+    (sent,) = [
+        json.loads(b)["messages"] for p, b in server.calls if p == "/api/chat" and b'"stream":true' in b
+    ]
+    made = {**call, "function": {"name": "go", "arguments": {"to": 1}}}
+    assert sent == [said[0], {**said[1], "tool_calls": [made]}, said[2]]
 
 
 def test_a_server_that_does_not_tell_its_prompts_is_one_clear_error(server, model, log):

@@ -140,9 +140,12 @@ def kept_by(report_to: str) -> Iterator[None]:
     """
     try:
         yield
-    finally:
+    except BaseException:
         if report_to == "wandb":
-            import_module("wandb").finish()
+            import_module("wandb").finish(exit_code=1)
+        raise
+    if report_to == "wandb":
+        import_module("wandb").finish()
 
 
 def _sampling(settings: Trainer) -> str:

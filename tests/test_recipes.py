@@ -234,7 +234,7 @@ def test_a_missing_backend_is_one_error_or_the_recipe_s_other_one_said_aloud(tin
     with pytest.raises(SeatrialError, match=told):
         choices.choose_backend(tiny.recipe(top={"backend": "unsloth"}))
     recipe = tiny.recipe(top={"backend": "unsloth", "fallback": "trl"})
-    base, dataset = SimpleNamespace(digest="b"), SimpleNamespace(digest="d")
+    base, dataset = SimpleNamespace(digest="b", path=Path()), SimpleNamespace(digest="d")
     said: list[str] = []
     step = train_steps.train_adapter(recipe, base, dataset, said.append)
     assert len(said) == 1 and "trl trains by the recipe" in said[0]

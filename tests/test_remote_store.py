@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_what_is_of_one_machine_only_stays_there(s3, tmp_path):
 # --- what another machine makes otherwise --------------------------------------------------------------
 
 
-NOTHING = Artifact(None, {"key": "k", "files": {}, "facts": {}})
+NOTHING = Artifact(Path(), {"key": "k", "files": {}, "facts": {}})
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_transformers_tells_templates_that_day_too(monkeypatch):
     from transformers import PreTrainedTokenizerFast
     from transformers.utils import chat_template_utils
 
-    monkeypatch.setattr(chat_template_utils, "datetime", chat_template_utils.datetime)  # put back afterwards
+    monkeypatch.setattr(chat_template_utils, "datetime", datetime)  # of this test only
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}"
     rendering = [tokenizer.apply_chat_template(TURNS[:1], tokenize=False)]

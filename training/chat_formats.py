@@ -178,8 +178,10 @@ def same_json(prompt: str) -> str:
             continue
         try:
             value, end = decoder.raw_decode(prompt, found.start())
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
+        except RecursionError:  # a text of brackets: as it is written
+            return prompt
         parts += [prompt[place : found.start()], json.dumps(value, sort_keys=True)]
         place = end
     return "".join([*parts, prompt[place:]])

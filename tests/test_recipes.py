@@ -89,7 +89,13 @@ def test_a_setting_makes_another_adapter_whose_key_says_so(tiny, name):
         assert losses(changed) != losses(plain)
 
 
-@pytest.mark.parametrize("name", ["nf4-double", "int8", "bf16", "fp32", "rslora", "dora", "modules-to-save"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nf4-double", "int8", "fp32", "rslora", "dora", "modules-to-save"),
+        pytest.param("bf16", marks=pytest.mark.long),
+    ],
+)
 def test_the_merged_model_is_what_was_trained(tiny, name):
     """Beside the base as training held it, the adapter says what the merged model says."""
     import torch

@@ -4,10 +4,12 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 
 from seatrial.evals.models import EOS, ERROR, LENGTH, Question
 from seatrial.evals.models.llama_cpp import LlamaCppModel
+from seatrial.evals.models.llama_worker import IMPOSSIBLE
 from seatrial.training import base
 from seatrial.training.chat_date import strftime_now
 from seatrial.training.errors import SeatrialError
@@ -105,6 +107,24 @@ def test_the_memory_of_the_process_is_not_that_of_the_one_that_started_it(gguf, 
     ballast = b"x" * 1_000_000_000  # the runtime with this model takes 0.4 GB
     timings = model(gguf).time(ask("Say ok."), 2, tmp_path / "log")
     assert timings.peak_memory < len(ballast)
+
+
+def test_tokens_that_the_file_lacks_are_as_unlikely_as_can_be_and_no_error(gguf, tmp_path):
+    """A file whose vocabulary was cut: the trained model's own tokens cannot all be said, or read, by it."""
+    words = 49_152
+    known = np.full((3, words + 2), -200.0, dtype=np.float32)
+    known[0, words] = 0.0  # sure of a token that the file lacks
+    known[1:, 7] = 0.0
+    np.save(tmp_path / "known.npy", known)
+    rows = [
+        {"ids": [1, 2, words], "answer": 1},
+        {"ids": [1, 2, 7], "answer": 1},
+        {"ids": [1, words + 1, 7], "answer": 1},  # the file cannot read what stands before the answer
+    ]
+    lacking, plain, unreadable = model(gguf).diverge(rows, tmp_path / "known.npy", tmp_path / "log")
+    assert lacking["kl"] == lacking["nll"] == unreadable["kl"] == unreadable["nll"] == [-IMPOSSIBLE]
+    assert lacking["top1"] == unreadable["top1"] == [0.0]
+    assert 0 < plain["kl"][0] < 50
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text"])

@@ -29,6 +29,7 @@ from seatrial.training.memory import peak_memory
 from seatrial.training.process import serve
 
 BATCH = 1024
+IMPOSSIBLE = float(np.log(np.finfo(np.float32).smallest_subnormal))  # -103.3: a token that the file lacks
 
 
 @dataclass
@@ -305,23 +306,23 @@ class Engine:
         """Per answer token of each row: KL(reference || file) in nats, whether both have the same most
         likely token, and the negative log-likelihood of the answer's token.
 
-        ``reference`` is a .npy file of log-probabilities, shape (all answer tokens, vocabulary).
+        ``reference`` is a .npy file of log-probabilities, shape (all answer tokens, vocabulary). A token that
+        the file lacks is as likely there as float32's least number, and so is whatever follows it.
         """
         known = np.load(reference, mmap_mode="r")
-        if known.shape[1] > self.vocab_size:
-            raise SeatrialError(
-                f"the file has {self.vocab_size} tokens in its vocabulary, the trained model {known.shape[1]}"
-            )
+        readable = [max(row["ids"][:-1], default=0) < self.vocab_size for row in rows]  # the last is no input
         self.clear()
-        shared = self.share_prefix([row["ids"][: -row["answer"]] for row in rows])
+        shared = self.share_prefix(
+            [row["ids"][: -row["answer"]] for row, whole in zip(rows, readable, strict=True) if whole]
+        )
         found, at = [], 0
-        for row in rows:
+        for row, whole in zip(rows, readable, strict=True):
             kl, top, nll = [], [], []
-            for logits, token in zip(
-                self.predictions(row["ids"], row["answer"], shared), row["ids"][-row["answer"] :], strict=True
-            ):
+            answer = row["ids"][-row["answer"] :]
+            said = self.predictions(row["ids"], len(answer), shared) if whole else [None] * len(answer)
+            for logits, token in zip(said, answer, strict=True):
                 trained = known[at].astype(np.float64)
-                own = _log_softmax(logits[: len(trained)])
+                own = _probabilities(logits, len(trained))
                 # np.maximum keeps what is not a number, max() would make it 0: no divergence at all
                 kl.append(float(np.maximum(0.0, np.sum(np.exp(trained) * (trained - own)))))
                 top.append(float(np.argmax(trained) == np.argmax(own)))
@@ -329,6 +330,14 @@ class Engine:
                 at += 1
             found.append({"kl": kl, "top1": top, "nll": nll})
         return found
+
+
+def _probabilities(logits: np.ndarray | None, vocabulary: int) -> np.ndarray:
+    """Log-probabilities of the first ``vocabulary`` tokens; None: of tokens that the file could not read."""
+    found = np.full(vocabulary, IMPOSSIBLE)
+    if logits is not None:
+        found[: len(logits)] = _log_softmax(logits)[:vocabulary]
+    return found
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ module with ``pytest.mark.parametrize`` and as many tests as the gate runs per c
 
 What is counted: *cases* are rows of the case file; *tests* are per-case tests, one for each case and
 criterion (``--criteria``, default 1). Seconds are wall-clock time beyond start-up; start-up is the same run
-with ten cases. *CPU* is what all processes of the run computed, beyond start-up. *Peak memory* is that of
-the run's largest process. *Store* is how often all processes of the run asked the store for an artifact and
-read an artifact's file: it must not grow with the cases.
+with ten cases. A start takes seconds and a thousand cases half a second, so each run is made ``--rounds``
+times, in turn with the others, and the fastest counts: what is slower was something else on the machine.
+*CPU* is what all processes of that run computed, beyond start-up. *Peak memory* is that of the run's largest
+process. *Store* is how often all processes of the run asked the store for an artifact and read an artifact's
+file: it must not grow with the cases.
 
 Run it on a machine that does nothing else. Exit status 1 if a run did not judge every case.
 """
@@ -26,8 +28,10 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -104,38 +108,62 @@ class Run:
     results_mb: float = 0.0
 
 
+Measured = Callable[[int, argparse.Namespace], Run]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="*", type=int, default=[1000, 10000, 50000])
     parser.add_argument("--criteria", type=int, default=1, choices=range(1, len(METRICS) + 1))
     parser.add_argument("--workers", type=int, default=0, help="pytest-xdist workers of both runs")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain run out")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each number of cases")
     options = parser.parse_args()
-    start, plain_start = gate(STARTUP, options), plain(STARTUP, options)
-    print(
-        f"start-up ({STARTUP} cases): gate {start.seconds:.2f} s, {start.peak_mb:.0f} MB; "
-        f"plain {plain_start.seconds:.2f} s"
-    )
+    runs = (gate,) if options.no_plain else (gate, plain)
+    fastest = in_turn([(run, cases) for cases in (STARTUP, *options.cases) for run in runs], options)
+    start = fastest[gate, STARTUP]
+    told = f"start-up ({STARTUP} cases): gate {start.seconds:.2f} s, {start.peak_mb:.0f} MB"
+    if not options.no_plain:
+        told += f"; plain {fastest[plain, STARTUP].seconds:.2f} s"
+    print(f"{told}; the fastest of {options.rounds}")
     first = None
     for cases in options.cases:
-        run = gate(cases, options)
-        tests = cases * options.criteria
-        seconds = max(run.seconds - start.seconds, 1e-3)
-        first = first or seconds / cases
+        run = fastest[gate, cases]
+        more, tests = cases - STARTUP, cases * options.criteria
+        seconds = beyond(run, start)
+        first = first or seconds / more
         line = (
-            f"{cases} cases, {tests} tests: {seconds:.1f} s, {cases / seconds:.0f} cases/s, "
-            f"{tests / seconds:.0f} tests/s, cost per case {seconds / cases / first:.2f} of the first; "
+            f"{cases} cases, {tests} tests: {seconds:.2f} s, {more / seconds:.0f} cases/s, "
+            f"cost per case {1000 * seconds / more:.2f} ms, {seconds / more / first:.2f} of the first; "
             f"CPU {run.cpu - start.cpu:.1f} s; peak {run.peak_mb:.0f} MB; "
             f"store: {run.asked} asked, {run.read} read; "
             f"report.html {run.report_mb:.1f} MB, results.json {run.results_mb:.1f} MB"
         )
         if not options.no_plain:
-            bare = max(plain(cases, options).seconds - plain_start.seconds, 1e-3)
+            bare = beyond(fastest[plain, cases], fastest[plain, STARTUP])
             line += (
-                f"; plain parametrize {bare:.1f} s, {tests / bare:.0f} tests/s, ratio {seconds / bare:.2f}"
+                f"; plain parametrize {bare:.2f} s, {1000 * bare / more:.2f} ms, ratio {seconds / bare:.2f}"
             )
         print(line, flush=True)
     return 0
+
+
+def in_turn(runs: list[tuple[Measured, int]], options: argparse.Namespace) -> dict[tuple[Measured, int], Run]:
+    """The fastest run of each; rounds take turns, so that a slow minute falls on all of them, in an order of
+    their own, so that none always follows the longest."""
+    fastest: dict[tuple[Measured, int], Run] = {}
+    order = Random(0)
+    for _ in range(options.rounds):
+        for measured, cases in order.sample(runs, len(runs)):
+            run = measured(cases, options)
+            held = fastest.setdefault((measured, cases), run)
+            fastest[measured, cases] = min(held, run, key=lambda each: each.seconds)
+    return fastest
+
+
+def beyond(run: Run, start: Run) -> float:
+    """Seconds beyond start-up."""
+    return max(run.seconds - start.seconds, 1e-3)
 
 
 def gate(cases: int, options: argparse.Namespace) -> Run:

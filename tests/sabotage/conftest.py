@@ -11,7 +11,7 @@ from seatrial.evals.task import load_task
 from seatrial.training import base as base_weights
 from seatrial.training import steps, train_steps
 from seatrial.training.recipe import load_recipe
-from seatrial.training.store import Artifact, Store, default_root
+from seatrial.training.store import Artifact, Store, default_root, file_digest
 from tests.conftest import REPOSITORY
 from tests.sabotage.table import Table
 from tests.sabotage.task import write_small_task
@@ -66,8 +66,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def table() -> Table:
-    return Table(REPOSITORY / "reports" / "sabotage")
+def table(good: Good) -> Table:
+    return Table(REPOSITORY / "reports" / "sabotage", file_digest(good.gguf))
 
 
 def _older(shipped: Artifact) -> Path | None:

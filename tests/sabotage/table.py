@@ -1,4 +1,8 @@
-"""The table that a run of the sabotage tests leaves: fault, stage, what saw it, what a prompt-only suite said."""
+"""The table that the sabotage tests leave: fault, stage, what saw it, what a prompt-only suite said.
+
+The whole table takes hours, so a run of some entries (``-k``) keeps the rows of the others, if they are of the
+same good file; a row says which commit of the suite judged.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ class Row:
     red: dict[str, list[str]]  # criterion: stages
     prompt_only: str
     seconds: float
+    commit: str = ""  # of the suite that judged
 
     @property
     def stages(self) -> list[str]:
@@ -27,21 +32,31 @@ class Row:
 
 @dataclass
 class Table:
-    """Rows, written again after each one, so that a run that is cut short leaves what it found."""
+    """Rows, written again after each one, so that a run that is cut short leaves what it found.
+
+    ``file``: the digest of the good file, which was made faulty.
+    """
 
     folder: Path
-    rows: list[Row] = field(default_factory=list)
+    file: str
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (kept := self.folder / "table.json").is_file():
+            table = json.loads(kept.read_text(encoding="utf-8"))
+            if table["file"] == self.file:
+                self.rows = {row["fault"]: Row(**row) for row in table["rows"]}
 
     def add(self, row: Row) -> None:
-        self.rows.append(row)
+        self.rows[row.fault] = row
         self.folder.mkdir(parents=True, exist_ok=True)
-        data = [{**asdict(row), "stages": row.stages} for row in self.rows]
+        data = {"file": self.file, "rows": [asdict(row) for row in self.rows.values()]}
         (self.folder / "table.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         (self.folder / "table.md").write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:
         lines = [HEADINGS, tuple("---" for _ in HEADINGS)]
-        for row in self.rows:
+        for row in self.rows.values():
             red = ", ".join(row.red) or "-"
             cells = (row.fault, row.stage or "-", row.decision, red, ", ".join(row.stages) or "-")
             lines.append((*cells, row.prompt_only))

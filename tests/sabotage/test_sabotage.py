@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from seatrial.evals.fidelity.stages import QUANTISATION, STAGES, TRAINING
 from seatrial.training.store import default_root
-from tests.conftest import Run
+from tests.conftest import REPOSITORY, Run
 from tests.sabotage.entries import FAULTS, HARMLESS
 from tests.sabotage.faults import Fault
 from tests.sabotage.harmless import Harmless
@@ -33,6 +34,14 @@ def out(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def commit() -> str:
+    """Which state of the suite judges."""
+    return subprocess.check_output(
+        ["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, text=True
+    ).strip()
+
+
 @pytest.fixture
 def own_store(out: Path) -> Path:
     """A store without evidence that no other test uses."""
@@ -40,7 +49,7 @@ def own_store(out: Path) -> Path:
 
 
 @pytest.fixture
-def judged(out: Path, table: Table) -> Callable[[str, str, Artefact, Path], Run]:
+def judged(out: Path, table: Table, commit: str) -> Callable[[str, str, Artefact, Path], Run]:
     """Judges an artefact and puts what became of it into the table."""
 
     def judged(name: str, stage: str, artefact: Artefact, store: Path) -> Run:
@@ -48,7 +57,8 @@ def judged(out: Path, table: Table) -> Callable[[str, str, Artefact, Path], Run]
         run = judge(artefact, store, out / "reports")
         assert run.results, f"the gate wrote no results:\n{run.output}"
         seconds = round(time.monotonic() - started, 1)
-        table.add(Row(name, stage, run.decision, red_criteria(run), prompt_only_says(run), seconds))
+        row = Row(name, stage, run.decision, red_criteria(run), prompt_only_says(run), seconds, commit)
+        table.add(row)
         return run
 
     return judged

@@ -58,7 +58,7 @@ def _starts(command: Sequence[str]) -> Iterator[tuple[Path | str, list[str]]]:
         path = Path(word, "__main__.py") if os.path.isdir(word) else Path(word)
         if before == "-m":
             yield word, [os.getcwd(), *more]
-        elif path.is_file() and _is_python(path):
+        elif os.path.isfile(path) and _is_python(path):  # a word may be a whole program, too long for a name
             yield path, [str(path.parent), *more]
 
 

@@ -9,6 +9,7 @@ import ast
 import importlib.metadata
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from seatrial.evals.fidelity import runtime, trained, weights
 from seatrial.evals.models import Question, adapter
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.evals.models.ollama import OllamaModel
+from seatrial.evals.report.document import _upgraded
 from seatrial.training.store import Artifact, Step, Store, made_with
 from tests.identities import functions, imported_packages, imports, modules
 
@@ -267,6 +269,16 @@ def test_an_upgrade_makes_evidence_again_and_leaves_what_training_made(tmp_path,
     _upgrade(monkeypatch, "peft")
     assert made_with(run()) == {"peft": (version, "999")}
     assert built == ["judged", "adapter", "judged"]
+
+
+def test_the_report_says_with_what_a_model_was_trained_though_it_was_exported_today():
+    now = importlib.metadata.version("peft")
+    made = [("base", "0.1"), ("adapter", "0.2"), ("gguf", now), ("quantized", now)]
+    chain = [{"step": step, "packages": {"peft": version}} for step, version in made]
+    told = {"peft": {"made": "0.2", "judged": now}}
+    assert _upgraded(SimpleNamespace(shipped=chain[-1], chain=chain)) == told
+    assert _upgraded(SimpleNamespace(shipped=chain[-1], chain=chain[2:])) == {}
+    assert _upgraded(SimpleNamespace(shipped={"step": "given-file"}, chain=chain)) == {}
 
 
 def test_a_package_that_is_not_there_is_said_to_be_absent():

@@ -20,6 +20,8 @@ from seatrial.evals.models import Question, adapter
 from seatrial.evals.models.llama_cpp import LlamaCppModel
 from seatrial.evals.models.ollama import OllamaModel
 from seatrial.evals.report.document import _upgraded
+from seatrial.training import train_steps
+from seatrial.training.recipe import load_recipe
 from seatrial.training.store import Artifact, Step, Store, made_with
 from tests.identities import functions, imported_packages, imports, modules
 
@@ -225,6 +227,51 @@ def test_every_step_that_judges_is_tried_here():
         if any(isinstance(call, ast.Call) and ast.unparse(call.func) == "Step" for call in ast.walk(node))
     }
     assert makers == {f"{maker.__module__}.{maker.__name__}" for maker, *_ in STEPS.values()}
+
+
+# --- what is trained -------------------------------------------------------------------------------------
+# Another value of every setting of a recipe that trains, and the settings that decide neither adapter nor stage.
+SETTINGS = {
+    "trainer": {
+        **{"seed": 99, "epochs": 9.5, "batch_size": 77, "gradient_accumulation": 77, "learning_rate": 0.5},
+        **{"scheduler": "constant_with_warmup", "warmup_ratio": 0.7, "weight_decay": 0.7, "max_length": 777},
+        **{"validation_rows": 77, "early_stopping_patience": 77, "neftune_alpha": 7.7, "packing": True},
+        **{"compute_dtype": "float16", "gradient_checkpointing": True, "optimizer": "adamw_torch"},
+        **{"order": "length", "report_to": "wandb"},
+    },
+    "lora": {
+        **{"r": 77, "alpha": 7.7, "dropout": 0.7, "target_modules": ("x",), "rslora": True, "dora": True},
+        "modules_to_save": ("lm_head",),
+    },
+    "preference": {
+        **{"method": "other", "beta": 0.7, "learning_rate": 0.5, "epochs": 9.5, "batch_size": 77},
+        **{"gradient_accumulation": 77, "max_length": 777, "validation_pairs": 77, "warmup_ratio": 0.7},
+        **{"scheduler": "constant_with_warmup", "sft_weight": 0.7},
+    },
+}
+NOT_OF_THE_ADAPTER = {"report_to"}  # it tells a tracker
+NOT_OF_THE_STAGE = {
+    name for name in SETTINGS["trainer"] if name not in ("seed", "compute_dtype", "optimizer")
+}
+
+
+@pytest.mark.parametrize("part", SETTINGS)
+def test_every_setting_of_a_recipe_that_trains_is_in_a_key(part, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_steps, "require_tracker", lambda name: None)
+    monkeypatch.setattr(train_steps, "resolve_dtype", lambda wanted: wanted)
+    recipe = load_recipe("smollm2-135m-cpu-dpo")
+    base = Artifact(tmp_path, {"key": "base", "files": {}, "facts": {}})
+
+    def keys(**changed) -> tuple[str, str]:
+        other = recipe.model_copy(update={part: getattr(recipe, part).model_copy(update=changed)})
+        return train_steps.train_adapter(other, base, A).key, train_steps.prefer(other, base, B, C).key
+
+    assert set(type(getattr(recipe, part)).model_fields) == set(SETTINGS[part]), "every setting is tried"
+    known = keys()
+    for name, value in SETTINGS[part].items():
+        adapter, stage = (one != other for one, other in zip(keys(**{name: value}), known, strict=True))
+        assert adapter == (part != "preference" and name not in NOT_OF_THE_ADAPTER), name
+        assert stage == (part == "preference" or (part == "trainer" and name not in NOT_OF_THE_STAGE)), name
 
 
 def test_neither_comments_nor_docstrings_nor_the_layout_of_code_change_a_key(monkeypatch, tmp_path):

@@ -80,4 +80,5 @@ def _imported(start: tuple[Path | str, list[str]]) -> Iterator[Path]:
                 finder.import_hook(name)
         except (ImportError, SyntaxError, ValueError, OSError, RecursionError, AttributeError):
             continue  # running it says what is wrong
-    yield from (Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    files = (getattr(module, "__file__", None) for module in finder.modules.values())
+    yield from map(Path, filter(None, files))

@@ -8,7 +8,6 @@ key and its file cost what all cases together cost, which a test of one case mus
 from __future__ import annotations
 
 import json
-import os
 import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from seatrial.evals.cases import Case
 from seatrial.evals.costs import tally
 from seatrial.evals.fidelity.chain import Chain
 from seatrial.evals.models import ERROR, Generation, Likelihood, Model, Question, SamplingModel, ScoringModel
+from seatrial.evals.models.llama_cpp import processors
 from seatrial.evals.preference import compared
 from seatrial.evals.task import Task
 from seatrial.evals.verdict import NotEvaluated
@@ -267,7 +267,7 @@ class Evidence:
             _write(out, [answer.to_json() for answer in timings.generations])
             return {"peak_memory": timings.peak_memory}
 
-        machine = [platform.node(), platform.machine(), os.cpu_count()]
+        machine = [platform.node(), platform.machine(), processors()]
         step = self._step("timings", chosen, case_set, questions, build, max_tokens=tokens, machine=machine)
         artifact = self._built(step)
         rows = artifact.read_json("rows.json")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -50,13 +51,27 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
+def environment(*prefixes: str) -> dict[str, str]:
+    """The environment variables with these prefixes, which a runtime reads behind our back."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
+
+
 @cache
 def code(*modules: str) -> str:
-    """Digest of the code of ``modules`` and of what they import or start; comments do not count."""
+    """Digest of the code of ``modules`` and of what they import or start; neither comments nor docstrings
+    count."""
     total = hashlib.sha256()
     for module in sorted(closure(*modules)):
-        total.update(f"{module} {ast.dump(syntax(module))}\n".encode())
+        total.update(f"{module} {ast.dump(_Undocumented().visit(syntax(module)))}\n".encode())
     return total.hexdigest()[:16]
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Takes out texts that stand alone: they are read by people."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if alone else self.generic_visit(node)
 
 
 def closure(*modules: str) -> set[str]:

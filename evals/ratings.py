@@ -1,7 +1,8 @@
 """Human ratings: a CSV of ``case,answer_sha256,rating,rater,note``, keyed by the rated answer itself.
 
-A rating counts only for exactly the answer that was rated: a new artifact with another answer needs new
-ratings. The run writes a sheet to fill in beside its report; nothing here ever makes a rating up.
+A rating counts only for exactly the answer that was rated, to the prompt that stands beside it, if one does:
+a new artifact with another answer needs new ratings, and so does a case that asks something else. The run
+writes a sheet to fill in beside its report; nothing here ever makes a rating up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from seatrial.training.errors import SeatrialError, at
@@ -23,8 +24,10 @@ def answer_digest(case: str, text: str) -> str:
     return hashlib.sha256(f"{case}\0{text}".encode()).hexdigest()
 
 
-def read_ratings(path: Path) -> dict[str, list[float]]:
+def read_ratings(path: Path, prompts: Mapping[str, str] | None = None) -> dict[str, list[float]]:
     """Ratings from 1 to 5 by answer digest; rows without a rating are not rated yet and are left out.
+
+    ``prompts``: what each case asks today. A row that was rated beside another prompt is left out, too.
 
     Raises:
         SeatrialError: with file and line, for a rating that is no number from 1 to 5.
@@ -46,7 +49,8 @@ def read_ratings(path: Path) -> dict[str, list[float]]:
             )
         for row in reader:
             rating = (row["rating"] or "").strip()
-            if not rating:
+            asked = (prompts or {}).get((row["case"] or "").strip())
+            if not rating or _is_another(row.get("prompt"), asked):
                 continue
             try:
                 value = float(rating)
@@ -58,6 +62,11 @@ def read_ratings(path: Path) -> dict[str, list[float]]:
                 )
             ratings.setdefault((row["answer_sha256"] or "").strip().lower(), []).append(value)
     return ratings
+
+
+def _is_another(rated: str | None, asked: str | None) -> bool:
+    """Whether a sheet's prompt is not the one that is asked; blanks are a spreadsheet's own affair."""
+    return rated is not None and asked is not None and rated.split() not in ([], _harmless(asked).split())
 
 
 def rating_sheet(rows: Iterable[tuple[str, str, str]]) -> str:

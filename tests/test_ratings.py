@@ -115,6 +115,25 @@ def test_a_sheet_that_was_filled_in_gives_the_ratings_of_its_answers(file):
     }
 
 
+@pytest.mark.parametrize(
+    ("prompt", "counts"),
+    [("Add milk.", True), ("Add  milk.\r\n", True), ("", True), ("Add bread.", False), ("=Add milk.", False)],
+)
+def test_a_rating_counts_for_the_prompt_that_was_rated_and_no_other(file, prompt, counts):
+    """The same short answer to another question is another thing to rate."""
+    row = [["a", answer_digest("a", "Done."), "5", "", "", prompt, "Done."]]
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([COLUMNS, *row])
+    asked = {"a": "Add milk.", "b": prompt}
+    assert bool(read_ratings(file, asked)) == counts
+
+
+def test_a_prompt_like_a_formula_is_the_one_that_was_rated(file):
+    file.write_text(rating_sheet([("a", "=1+1", "2")]).replace(",,,,", ",5,,,"), encoding="utf-8")
+    assert read_ratings(file, {"a": "=1+1"}) == {answer_digest("a", "2"): [5.0]}
+    assert read_ratings(file, {"a": "=1+2"}) == {}
+
+
 def test_a_sheet_that_nobody_filled_in_rates_nothing(file):
     assert read(file, rating_sheet([("a", "prompt", "answer")])) == {}
 

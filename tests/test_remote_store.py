@@ -248,6 +248,7 @@ def test_an_object_that_was_altered_is_told_never_used_and_mended(s3, tmp_path):
         lambda manifest: b"[1, 2]",
         lambda manifest: json.dumps(manifest | {"key": "0" * 32}).encode(),
         lambda manifest: json.dumps(manifest | {"params": {"number": 2}}).encode(),
+        lambda manifest: json.dumps(manifest | {"facts": {"trained": "otherwise"}}).encode(),
         lambda manifest: with_name(manifest, "../../../outside"),
         lambda manifest: with_name(manifest, "/outside"),
         lambda manifest: with_name(manifest, "C:\\outside"),

@@ -128,7 +128,7 @@ def test_the_identity_is_all_that_decides_the_answers():
     assert told["runtime"] == "retrieval"
     assert told["inner"] == {"runtime": "test"}
     assert told["code"] == provenance.code("seatrial.evals.models.retrieval")
-    assert told["packages"] == {"bm25s": importlib.metadata.version("bm25s")}
+    assert told["packages"] == {name: importlib.metadata.version(name) for name in ("bm25s", "numpy")}
     assert identity(inner=Inner(model="other")) != told
     assert identity(rows=ROWS[:4]) != told
     assert identity(rows=[*ROWS[:4], (ROWS[4][0], "on")]) != told

@@ -214,6 +214,34 @@ def test_the_result_of_another_step_under_this_ones_key_is_found_and_built_again
     assert len(heard.said) == 1, "told once"
 
 
+@pytest.mark.parametrize("part", ["facts", "params", "inputs", "packages", "version"])
+def test_a_manifest_that_was_edited_is_found_told_and_built_again(root, part):
+    """Such as an answer that is a fact: no file's digest would tell."""
+    made = step("one", Builder(), params={"rate": 1}, inputs={"base": "a"})
+    path = Store(root).build(made).path / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(
+        json.dumps(manifest | {part: 9 if part == "version" else {"length": 9}}), encoding="utf-8"
+    )
+    heard = Heard()
+    assert Store(root, heard).build(made).facts == {"length": 4}
+    assert f"{path} is damaged (its seal is broken)" in heard.said[0]
+
+
+def test_a_manifest_from_before_there_were_seals_stays_valid(root):
+    path = Store(root).build(step("one", Builder())).path / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["seal"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert not Store(root).build(step("one", never)).built
+
+
+def test_facts_whose_keys_json_spells_otherwise_are_no_edit(root):
+    made = Step("one", 1, {}, {}, lambda out, progress: {"by_length": {10: 1, 9: 2}, "pair": (1, 2)})
+    assert Store(root).build(made).facts == {"by_length": {"10": 1, "9": 2}, "pair": [1, 2]}
+    assert not Store(root).build(made).built
+
+
 def test_a_missing_file_is_found_and_built_again(root):
     whole = Store(root).build(step("one", Builder()))
     (whole.path / "sub" / "result.txt").unlink()

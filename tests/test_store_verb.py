@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from seatrial.training import inventory, on_record
-from seatrial.training.store import MANIFEST, SESSIONS, Artifact, Step, Store
+from seatrial.training.store import MANIFEST, SESSIONS, Artifact, Step, Store, seal_of
 from seatrial.verbs.store import command
 from seatrial.wording import age_of, seconds_of, size_of
 
@@ -116,6 +116,11 @@ def other_key(path):
     (path / MANIFEST).write_text(json.dumps(told))
 
 
+def edit_facts(path):
+    told = json.loads((path / MANIFEST).read_text()) | {"facts": {"answers": 9}}
+    (path / MANIFEST).write_text(json.dumps(told))
+
+
 def lose_file(path):
     (path / "lamp.gguf").unlink()
 
@@ -128,6 +133,7 @@ DAMAGES = {
     break_manifest: "its manifest cannot be read",
     remove_manifest: "it has no manifest",
     other_key: f"it holds what {'f' * 32} is",
+    edit_facts: "its manifest is not what was written",
     lose_file: "lamp.gguf is gone",
     cut_file: "lamp.gguf has another size",
 }
@@ -148,7 +154,7 @@ def test_hidden_characters_of_a_manifest_are_spelled_out(root):
     path = build(root)
     told = json.loads((path / MANIFEST).read_text())
     told["params"]["name"] = "lamp\x1b[2J\u202e"
-    (path / MANIFEST).write_text(json.dumps(told))
+    (path / MANIFEST).write_text(json.dumps(told | {"seal": seal_of(told)}))
     assert "lamp\\x1b[2J\\u202e" in store(root, "list")
 
 

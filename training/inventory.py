@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from seatrial.training.errors import SeatrialError
-from seatrial.training.store import FOLDERS, MANIFEST, SESSIONS, read_manifest
+from seatrial.training.store import FOLDERS, MANIFEST, SESSIONS, is_edited, read_manifest
 
 KEY = re.compile(r"[0-9a-f]{32}")
 CLOCKS = 1.0  # seconds that a file system's clock may be behind ours
@@ -220,6 +220,8 @@ def _damage(folder: Path, manifest: dict[str, Any] | None) -> str:
         return "its manifest cannot be read" if there else "it has no manifest"
     if manifest["key"] != folder.name:
         return f"it holds what {manifest['key']} is"
+    if is_edited(manifest):
+        return "its manifest is not what was written"
     for name, entry in manifest["files"].items():
         path = folder / name
         if not path.is_file():

@@ -26,7 +26,7 @@ from typing import Any
 from seatrial.training.errors import SeatrialError
 from seatrial.training.progress import Progress
 from seatrial.training.remote_place import OPTION, Absent, Damaged, Place, RemoteError, asking, open_place
-from seatrial.training.store import MANIFEST, file_digest, is_manifest, key_of, manifest_size
+from seatrial.training.store import MANIFEST, file_digest, is_edited, is_manifest, key_of, manifest_size
 
 CHUNK = 32 * 1024 * 1024  # bytes asked for at a time: what a lost connection costs at most
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -99,7 +99,7 @@ class RemoteStore:
         except Absent:
             return None
         found = _read(text)
-        if found is None or found["key"] != key or key_of(found) != key:
+        if found is None or found["key"] != key or key_of(found) != key or is_edited(found):
             self.damaged.add(key)
             raise Damaged(f"{self._told(path)} is not the manifest of {step} {key}")
         return found

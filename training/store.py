@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 FOLDERS = ("tmp", "locks", "logs")
 SESSIONS = "locks/runs"
+SEALED = ("key", "step", "version", "params", "inputs", "facts", "files", "packages")
 PACKAGES = (
     "torch",
     "transformers",
@@ -148,6 +149,17 @@ def is_manifest(found: Any) -> bool:
         return bool(found["key"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return False
+
+
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """Digest of what a manifest says of its artifact: its facts are evidence, too, and in no file."""
+    said = {name: manifest.get(name) for name in SEALED}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def is_edited(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is not what was written; one from before there were seals says nothing of it."""
+    return "seal" in manifest and manifest["seal"] != seal_of(manifest)
 
 
 def manifest_size(manifest: Mapping[str, Any]) -> int:
@@ -279,6 +291,12 @@ class Store:
             if tell:
                 self.progress.say(f"{folder} is damaged (it holds what {key} is): building {step.name} again")
             return None
+        if is_edited(manifest):
+            if tell:
+                self.progress.say(
+                    f"{folder / MANIFEST} is damaged (its seal is broken): building {step.name} again"
+                )
+            return None
         for name, digest in digests.items():
             path = folder / name
             if not path.is_file() or file_digest(path) != digest:
@@ -308,7 +326,7 @@ class Store:
 
     def _manifest(self, step: Step, folder: Path, facts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {
+        manifest = {
             "key": step.key,
             "step": step.name,
             **({} if step.shared else {"shared": False}),
@@ -327,6 +345,8 @@ class Store:
             "seconds": round(seconds, 2),
             "built_at": utc_now(),
         }
+        written: dict[str, Any] = json.loads(json.dumps(manifest))  # the seal is of what will be read
+        return {**written, "seal": seal_of(written)}
 
     @contextmanager
     def _machine_for(self, step: Step) -> Iterator[None]:

@@ -33,7 +33,7 @@ MAX_TOKENS = 48
 EACH = 120.0  # seconds that an answer may take in the mean
 START = 600.0  # seconds until a model is loaded
 BATCH = 8  # answers decoded together
-PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "safetensors")
+PACKAGES = ("torch", "transformers", "tokenizers", "jinja2", "peft", "bitsandbytes", "safetensors")
 CONFIG = "adapter_config.json"
 
 

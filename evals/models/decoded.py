@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from seatrial.evals.models import Generation, Model, Question, SamplingModel, ScoringModel, Timings
+from seatrial.evals.provenance import code
 from seatrial.evals.verdict import NotEvaluated
 
 
@@ -40,7 +41,8 @@ class DecodedModel:
     @property
     def identity(self) -> Mapping[str, Any]:
         own = {"max_tokens": self.max_tokens, "temperature": self.temperature, "seed": self.seed}
-        return {**self.inner.identity, "decoding": {"inner": self.inner.identity.get("decoding"), **own}}
+        inner = {"inner": self.inner.identity.get("decoding"), "code": code(__name__)}
+        return {**self.inner.identity, "decoding": {**inner, **own}}
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:
         """Answers in the order of ``questions``: greedy ones, or the first that is drawn of each."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,14 @@ from seatrial.evals.models import (
     for_template,
     opened,
 )
-from seatrial.evals.provenance import decided_by
+from seatrial.evals.provenance import decided_by, environment
 from seatrial.training.errors import SeatrialError
 from seatrial.training.process import ChildDied, JsonProcess
+from seatrial.training.store import file_digest
 
 PACKAGES = ("llama-cpp-python", "jinja2", "numpy")
+OWN_LIBRARY = "LLAMA_CPP_LIB_PATH"  # a folder whose llama.cpp the package loads instead of its own
+BACKEND = re.compile(r"(?:lib)?ggml-([a-z0-9]+)")
 SILENCE = 600.0  # seconds without an answer after which the runtime is taken for hung
 
 
@@ -33,7 +38,8 @@ class LlamaCppModel:
         system: system prompt put before every question ("" for none).
         context: context length in tokens.
         slots: sequences decoded together.
-        threads: of the runtime; None for as many as there are processors.
+        threads: of the runtime; None for as many as there are processors. Then they are no part of the
+            identity: each row of a product is computed by one thread, however many there are.
         grammar: GBNF text that every answer follows (:func:`seatrial.evals.models.grammar.grammar_of`).
     """
 
@@ -50,16 +56,14 @@ class LlamaCppModel:
     ) -> None:
         self.name, self.path, self.system, self.grammar = name, path, system, grammar
         self.sha256, self._context = sha256, context
-        settings: Mapping[str, Any] = {
-            "context": context,
-            "slots": slots,
-            "threads": threads or _processors(),
-        }
+        settings: dict[str, Any] = {"context": context, "slots": slots}
+        settings |= {} if threads is None else {"threads": threads}
         follows: Mapping[str, Any] = {} if grammar is None else {"grammar": grammar}
-        self._load = {"op": "load", "path": str(path), **settings, **follows}
+        self._load = {"op": "load", "path": str(path), "threads": processors(), **settings, **follows}
         self.identity: Mapping[str, Any] = {
             "runtime": "llama.cpp",
             **decided_by(__name__, packages=PACKAGES),
+            "build": _build(),
             "file_sha256": sha256,
             "system": system,
             **settings,
@@ -138,5 +142,24 @@ class LlamaCppModel:
             return worker.call(request, SILENCE)
 
 
-def _processors() -> int:
+def _build() -> dict[str, Any]:
+    """What the version of the package does not say: the backends that llama.cpp was built with, a library of
+    the user's own in its place, and what ggml is told by the environment.
+
+    Backends count by their names, not by their bytes: two builds of one source differ in those, and answers
+    are not kept by the type of the processor either.
+    """
+    told = environment("GGML_")
+    found: dict[str, Any] = {"environment": told} if told else {}
+    if own := os.environ.get(OWN_LIBRARY):
+        files = sorted(path for path in Path(own).glob("*") if path.is_file())
+        return {**found, "library": {path.name: file_digest(path) for path in files}}
+    spec = find_spec("llama_cpp")
+    folders = spec.submodule_search_locations or [] if spec else []
+    names = (path.name for folder in folders for path in Path(folder, "lib").glob("*ggml-*"))
+    return {**found, "backends": sorted({each[1] for name in names if (each := BACKEND.match(name))})}
+
+
+def processors() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -32,7 +32,7 @@ from seatrial.evals.models import (
     encodable,
     for_template,
 )
-from seatrial.evals.models.ollama_server import find, last_lines, version_of
+from seatrial.evals.models.ollama_server import VERSION_SECONDS, find, last_lines, version_of
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
@@ -225,6 +225,19 @@ def _post(client: Client, path: str, **request: Any) -> Any:
     return answer.json()
 
 
+def named_there(address: str, name: str) -> dict[str, str]:
+    """What a server says of the model that it has under ``name``: its digest, which ``ollama pull`` changes,
+    and the server's version; what it does not say is left out."""
+    with contextlib.suppress(*GONE, ValueError, KeyError, TypeError, httpx.InvalidURL):
+        with Client(host=address, timeout=VERSION_SECONDS) as client:
+            tags = client._client.get("/api/tags").json()["models"]
+            wanted = name if ":" in name else f"{name}:latest"
+            digest = next((each["digest"] for each in tags if each["name"] == wanted), None)
+            told = {"ollama": version_of(client), "digest": digest}
+            return {key: str(value) for key, value in told.items() if value}
+    return {}
+
+
 def _remove(client: Client, model: str) -> None:
     with contextlib.suppress(ResponseError):
         client.chat(model, messages=[], keep_alive=0)  # out of the memory of a server that goes on
@@ -243,4 +256,6 @@ class Table(ModelTable):
         host = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
         address = host if "://" in host else f"http://{host}"
         url, system = f"{address.rstrip('/')}/v1", self.prompt(name, around.task)
-        return OpenAIModel(name, url, self.name_there, system)
+        return OpenAIModel(
+            name, url, self.name_there, system, tells=lambda: named_there(address, self.name_there)
+        )

@@ -19,7 +19,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,7 @@ class OpenAIModel:
         tools: definitions of tools, as the API has them; calls become the answer's text.
         extra: further fields of the request's body, such as ``top_p``.
         length_field: how the endpoint calls the most tokens of an answer.
+        tells: gives what else is known beforehand of the model that will answer, for the identity.
 
     Raises:
         SeatrialError: an argument cannot be used.
@@ -95,13 +96,14 @@ class OpenAIModel:
         tools: Sequence[Mapping[str, Any]] | None = None,
         extra: Mapping[str, Any] | None = None,
         length_field: str = "max_tokens",
+        tells: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.name, self.model, self.system = name, model, system
         self.url_variable = f"SEATRIAL_{re.sub('[^A-Z0-9]', '_', name.upper())}_URL"
         self.address, self._local = address_of(base_url, self.url_variable)
         self.key_variable = key_variable
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
-        self.length_field = length_field
+        self.length_field, self._tells = length_field, tells
         self.decoding: Mapping[str, Any] = {
             "temperature": temperature,
             "seed": seed,
@@ -115,12 +117,12 @@ class OpenAIModel:
         """What answers are kept by; the endpoint is asked once, within seconds, what it says of the model."""
         return {
             "runtime": "openai",
-            **decided_by(__name__),
+            **decided_by(__name__, packages=("openai",)),
             "address": self.address,
             "model": self.model,
             "system": self.system,
             "decoding": {**self.decoding, "length_field": self.length_field},
-            "told": self._told(),
+            "told": {**self._told(), **self._tells()},
         }
 
     def generate(self, questions: Sequence[Question], max_tokens: int, log: Path) -> list[Generation]:

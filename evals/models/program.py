@@ -33,11 +33,11 @@ from seatrial.evals.models import (
     seed_of,
 )
 from seatrial.evals.models.pipe import Bounds, Broken, Kept, piped
+from seatrial.evals.models.program_files import files_of, here
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
 from seatrial.evals.visible import spelled_out
 from seatrial.training.errors import SeatrialError
-from seatrial.training.store import file_digest
 
 SILENCE = 600.0  # seconds without a byte of output after which a program is taken for hung
 EACH = 60.0  # seconds that a question may take in the mean, beyond that
@@ -58,7 +58,7 @@ def command_words(command: str, option: str) -> list[str]:
 
 
 class ProgramModel:
-    """A command line as a model; its identity is the command and the digests of the files it names.
+    """A command line as a model; its identity is the command and the digests of the files it runs on.
 
     Args:
         name: the model's role.
@@ -77,8 +77,8 @@ class ProgramModel:
         self.identity: Mapping[str, Any] = {
             "runtime": "program",
             **decided_by(__name__),
-            "command": self.command,
-            "files": {word: file_digest(Path(word)) for word in self.command if os.path.isfile(word)},
+            "command": [self.command[0], *map(here, self.command[1:])],
+            "files": files_of(self.command),
             "system": system,
             "long_lived": long_lived,  # what it was asked before may change its answers
         }

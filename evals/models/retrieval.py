@@ -64,7 +64,7 @@ class RetrievalModel:
     def identity(self) -> Mapping[str, Any]:
         return {
             "runtime": "retrieval",
-            **decided_by(__name__, packages=("bm25s",)),
+            **decided_by(__name__, packages=("bm25s", "numpy")),
             "inner": dict(self.inner.identity),
             "rows_sha256": hashlib.sha256(json.dumps(self.rows).encode()).hexdigest(),
             "examples": self.examples,

@@ -134,13 +134,21 @@ def _run_facts(results: Results, run: Invocation) -> dict[str, Any]:
     }
 
 
+MADE_BY = ("adapter", "preference", "merged", "gguf", "quantized")
+
+
 def _upgraded(results: Results) -> dict[str, dict[str, str]]:
-    """Packages of which the shipped file was made with another version than judges it."""
+    """Packages of which the shipped file was made with another version than judges it: at its first step, for
+    what trained is not asked again when a file is exported anew."""
     made = results.shipped or {}
     if made.get("step") == "given-file":  # taken in, not made
         return {}
-    changed = made_with(Artifact(Path(), made)) if made else {}
-    return {name: {"made": then, "judged": now} for name, (then, now) in changed.items()}
+    changed: dict[str, dict[str, str]] = {}
+    for manifest in [*results.chain, *([made] if made else [])]:
+        if manifest["step"] in MADE_BY:
+            for name, (then, now) in made_with(Artifact(Path(), manifest)).items():
+                changed.setdefault(name, {"made": then, "judged": now})
+    return changed
 
 
 def _shipped(results: Results) -> dict[str, Any] | None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from seatrial.fixtures.batches import BATCH, HELD, Batches, pytest_configure_node
 from tests.conftest import MINIATURE, Gate, Run
 
 COUNTING = """
@@ -97,3 +100,73 @@ def test_a_killed_worker_does_not_ship(gate):
     assert (run.status, run.decision) == (1, "DO NOT SHIP")
     assert "test_out_of_memory" in run.reasons[0]
     assert "crashed" in run.reasons[0]
+
+
+@pytest.mark.parametrize("how", ["worksteal", "loadscope", "each"])
+def test_however_tests_are_handed_out_all_reports_arrive(gate, how):
+    run = gate("--dist", how, workers=2)
+    times = 2 if how == "each" else 1
+    assert run.decision == "SHIP", run.output
+    assert run.results["tests"]["passed"] == times * gate("-p", "no:xdist").results["tests"]["passed"]
+
+
+class Interactor:
+    """xdist's plugin in a worker, as far as batches know it: what it was made to send, and what it has to run."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.torun = self
+        self.waiting: list[int] = [1]
+
+    @contextmanager
+    def lock(self) -> Iterator[list[int]]:
+        yield self.waiting
+
+    def sendevent(self, name: str, **values: Any) -> None:
+        self.sent.append((name, values))
+
+
+def test_reports_of_per_case_tests_wait_for_each_other_and_no_other_message_passes_them():
+    interactor = Interactor()
+    batches = Batches(interactor)
+    interactor.sendevent("testreport", data=0)  # not of a per-case test
+    batches.hold(True)
+    interactor.sendevent("testreport", data=1)
+    interactor.sendevent("runtest_protocol_complete", item_index=1)
+    assert interactor.sent == [("testreport", {"data": 0})]
+    interactor.sendevent("warning_recorded", when="runtest")
+    held = [("testreport", {"data": 1}), ("runtest_protocol_complete", {"item_index": 1})]
+    assert interactor.sent[1:] == [(BATCH, {"events": held}), ("warning_recorded", {"when": "runtest"})]
+
+
+def test_what_is_held_is_sent_before_another_test_when_idle_and_when_it_is_much():
+    interactor = Interactor()
+    batches = Batches(interactor)
+    batches.hold(True)
+    interactor.sendevent("testreport", data=1)
+    batches.hold(False)  # pytest runs the next test as usual: it may take long, or kill the process
+    assert len(interactor.sent) == 1
+    batches.hold(True)
+    interactor.waiting = []  # the controller sends no more before it has heard of this one
+    interactor.sendevent("testreport", data=2)
+    assert len(interactor.sent) == 2
+    interactor.waiting = [1]
+    for number in range(HELD):
+        interactor.sendevent("testreport", data=number)
+    assert len(interactor.sent) == 3 and len(interactor.sent[2][1]["events"]) == HELD
+
+
+def test_the_controller_takes_a_batch_for_the_messages_that_it_holds():
+    class Node:
+        def __init__(self) -> None:
+            self.heard: list[Any] = []
+
+        def process_from_remote(self, message: Any) -> None:
+            self.heard.append(message)
+
+    node = Node()
+    pytest_configure_node(node)
+    first, second = ("testreport", {"data": 1}), ("runtest_protocol_complete", {"item_index": 1})
+    for message in (("workerready", {}), (BATCH, {"events": [first, second]}), "the end"):
+        node.process_from_remote(message)
+    assert node.heard == [("workerready", {}), first, second, "the end"]

@@ -10,7 +10,6 @@ from seatrial.evals.stats.means import compare_means, mean
 from seatrial.evals.stats.percentiles import compare_percentiles, percentile, percentile_of
 from seatrial.evals.stats.results import Comparison, Estimate, compare_counted, counted, single
 from seatrial.evals.stats.rows import (
-    FEWEST_ROWS,
     compare_perplexity,
     compare_weighted_means,
     perplexity,
@@ -26,9 +25,9 @@ from seatrial.evals.stats.shares import (
     fewest_all_won,
     proportion,
 )
+from seatrial.evals.stats.skewed import fewest_bounded
 
 __all__ = [
-    "FEWEST_ROWS",
     "Comparison",
     "Estimate",
     "cases_needed",
@@ -41,6 +40,7 @@ __all__ = [
     "counted",
     "fewest_all_right",
     "fewest_all_won",
+    "fewest_bounded",
     "mean",
     "pass_at_k",
     "pass_hat_k",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 
 from seatrial.evals.stats.resampling import weighted_sums
 from seatrial.evals.stats.results import Comparison, Estimate, clipped, within
+from seatrial.evals.stats.skewed import NOTHING, SKEWED, skewed_bounds
 
 Scale = tuple[float | None, float | None]
-ALIKE = 1e-9  # a spread that is this small beside its values is rounding
-BOUNDED, STUDENT, NOTHING = "Gaffke bounds", "Student t", "no interval: too few or all alike"
+BOUNDED = "Gaffke bounds"
 
 
 def mean(values: Sequence[float], confidence: float, scale: Scale = (None, None)) -> Estimate:
@@ -22,8 +21,8 @@ def mean(values: Sequence[float], confidence: float, scale: Scale = (None, None)
     mean under random weights of the scores and of one more score at the end of the scale. They hold for one
     case, for few, and for scores that tie; for scores of 0 and 1 they are those of Clopper and Pearson.
 
-    Else the interval is Student's (1908, Biometrika 6:1-25), which knows nothing about a single value or
-    about values that are all the same: the bounds are None.
+    Else the bounds are those of :func:`skewed.skewed_bounds`, each of which is None where the values say too
+    little: of fewer than five, of values that are all the same, of few that are skewed.
     """
     value = fmean(values)
     low, high, method = _bounds(values, confidence, scale)
@@ -50,17 +49,8 @@ def _bounds(
     bottom, top = scale
     if bottom is not None and top is not None:
         return *_gaffke(values, confidence, bottom, top), BOUNDED
-    n = len(values)
-    if n < 2:
-        return None, None, NOTHING
-    middle = fmean(values)
-    spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
-    if spread <= ALIKE * max(abs(middle), size):
-        return None, None, NOTHING
-    from scipy.stats import t
-
-    half = float(t.ppf(0.5 + confidence / 2, n - 1)) * spread / math.sqrt(n)
-    return *clipped((middle - half, middle + half), scale), STUDENT
+    low, high = skewed_bounds(fmean(values), values, confidence, size)
+    return *clipped((low, high), scale), NOTHING if low is None and high is None else SKEWED
 
 
 def _gaffke(values: Sequence[float], confidence: float, bottom: float, top: float) -> tuple[float, float]:

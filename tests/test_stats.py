@@ -156,9 +156,50 @@ def test_a_rating_lies_in_its_interval_and_that_on_the_scale(values):
     assert wide.low <= found.low and found.high <= wide.high
 
 
-def test_a_score_beside_the_scale_is_refused():
+@pytest.mark.parametrize("values", [[5.0, 6.0], [0.0, 5.0], [5.0, math.nan], [math.nan], [math.inf, 2.0]])
+def test_a_score_beside_the_scale_is_refused(values):
+    ones, fours = [1.0] * len(values), [4.0] * len(values)
     with pytest.raises(ValueError, match="on a scale of 1.0 to 5.0"):
-        stats.mean([5.0, 6.0], 0.95, RATING)
+        stats.mean(values, 0.95, RATING)
+    with pytest.raises(ValueError, match="on a scale of 1.0 to 5.0"):
+        stats.weighted_mean(values, ones, 0.95, RATING)
+    with pytest.raises(ValueError, match="on a scale of 1.0 to 5.0"):
+        stats.compare_weighted_means((fours, ones), (values, ones), 0.95, RATING)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [math.nan] * 12,
+        [math.inf] * 12,
+        [1.0] * 11 + [math.inf],
+        [1.0] * 11 + [math.nan],
+        [0.0] * 12,
+        [-1e300] * 12,
+    ],
+)
+def test_what_is_no_number_or_always_the_same_bounds_no_mean(values):
+    other = [1.0 + 0.1 * place for place in range(12)]
+    for found in (
+        stats.mean(values, 0.95),
+        stats.weighted_mean(values, other, 0.95),
+        stats.compare_means(values, values, 0.95),
+        stats.compare_weighted_means((values, other), (values, other), 0.95),
+    ):
+        assert (found.low, found.high, found.sampled) == (None, None, True)
+
+
+@given(
+    values=st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=30),
+    factor=st.sampled_from([1e-150, 1e-9, 1.0, 1e9, 1e150]),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_mean_without_a_scale_lies_in_an_interval_with_a_width_whatever_the_unit(values, factor):
+    found = stats.mean([value * factor for value in values], 0.95)
+    for bound in (found.low, found.high):
+        assert bound is None or math.isfinite(bound)
+    assert found.low is None or found.low < found.value
+    assert found.high is None or found.value < found.high
 
 
 def test_of_many_values_that_are_not_skewed_a_mean_without_a_scale_has_student_s_interval():

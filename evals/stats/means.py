@@ -53,11 +53,16 @@ def _bounds(
     return *clipped((low, high), scale), NOTHING if low is None and high is None else SKEWED
 
 
+def check_scale(values: Sequence[float], bottom: float, top: float) -> None:
+    """Raise :class:`ValueError` if a value is no number, or beside the scale by which bounds are made."""
+    if not all(bottom <= value <= top for value in values):
+        raise ValueError(f"scores from {min(values)} to {max(values)} on a scale of {bottom} to {top}")
+
+
 def _gaffke(values: Sequence[float], confidence: float, bottom: float, top: float) -> tuple[float, float]:
     import numpy as np
 
-    if min(values) < bottom or max(values) > top:
-        raise ValueError(f"scores from {min(values)} to {max(values)} on a scale of {bottom} to {top}")
+    check_scale(values, bottom, top)
     scores, copies = np.unique(np.asarray(values, float), return_counts=True)
     sums, more = weighted_sums([scores, np.ones(len(scores))], copies)
     total, weight = sums[:, 0], sums[:, 1]

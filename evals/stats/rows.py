@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from seatrial.evals.stats.means import BOUNDED, Scale
+from seatrial.evals.stats.means import BOUNDED, Scale, check_scale
 from seatrial.evals.stats.resampling import weighted_sums
 from seatrial.evals.stats.results import Comparison, Estimate, clipped, within
 from seatrial.evals.stats.skewed import ALIKE, NOTHING, SKEWED, Bounds, skewed_bounds
@@ -113,6 +113,8 @@ def _bounds(
     bottom, top = scale
     sums = [([v * w for v, w in zip(values, weights, strict=True)], weights) for values, weights in rows]
     if bottom is not None and top is not None:
+        for each, _ in rows:
+            check_scale(each, bottom, top)
         bounds: Bounds = _bounded(sums, confidence, bottom, top)
         scale = scale if len(rows) == 1 else (bottom - top, top - bottom)
         return *clipped(bounds, scale), f"{BOUNDED} over rows"
@@ -133,7 +135,7 @@ def _without_each(rows: Sequence[Rows], figure: Callable[..., Any]) -> tuple[Any
     row's pseudo-value, and the figure is about the mean of these (Tukey 1958, Annals of Mathematical
     Statistics 29:614; Miller 1974, Biometrika 61:1-15), so that its bounds are those of a mean. Rows of
     uneven length are worth fewer even ones: all tokens squared, by the sum of the squares (Kish 1965, Survey
-    Sampling, section 11.7). Where one row has all the tokens, that is one.
+    Sampling, section 11.7). Where one row has all the tokens, or a sum is not finite, that is one.
     """
     import numpy as np
 
@@ -141,7 +143,7 @@ def _without_each(rows: Sequence[Rows], figure: Callable[..., Any]) -> tuple[Any
     for pair in rows:
         sums, weights = (np.asarray(column, float) for column in pair)
         rest = math.fsum(weights) - weights
-        if not np.all(rest > 0):
+        if not np.all(rest > 0) or not np.all(np.isfinite(sums)):
             return np.zeros(n), 0.0, 1.0
         equal = min(equal, math.fsum(weights) ** 2 / math.fsum(weights**2))
         ratios.append((math.fsum(sums) - sums) / rest)

@@ -143,7 +143,7 @@ def per_token(bottom: float | None = None, top: float | None = None) -> Estimato
         lambda scores, criterion: stats.weighted_mean_of(*_rows(scores)),
         lambda scores, criterion: stats.weighted_mean(*_rows(scores), criterion.confidence, scale),
         compare,
-        enough.of_means(bottom, top),
+        enough.of_means(bottom, top, stats.FEWEST_ROWS),
         scale,
     )
 
@@ -163,7 +163,7 @@ perplexity_over_rows = Estimator(
     lambda scores, criterion: stats.perplexity_of(*_rows(scores)),
     lambda scores, criterion: stats.perplexity(*_rows(scores), criterion.confidence),
     _compare_perplexities,
-    enough.of_means(1.0, None),
+    enough.of_means(1.0, None, stats.FEWEST_ROWS),
     (1.0, None),
 )
 """exp(sum of scores / sum of weights): scores are negative log-likelihoods, weights numbers of tokens."""

@@ -13,13 +13,11 @@ from seatrial.evals.criterion import Criterion
 from seatrial.evals.metrics import enough
 from seatrial.evals.metrics.estimators import Estimator, Scale, pairs
 from seatrial.evals.metrics.scores import Score
-from seatrial.evals.stats import Comparison, Estimate
+from seatrial.evals.stats import FEWEST_ROWS, Comparison, Estimate
 from seatrial.evals.stats.resampling import expanded, weighted_sums
 from seatrial.evals.stats.results import clipped, within
 from seatrial.evals.stats.skewed import ALIKE
 
-FEWEST_ROWS = 10
-"""Cases below which nothing is said: an interval would have to reach beyond what any resample gives."""
 METHOD, NOTHING = "expanded bootstrap over cases", "no interval: too few or all alike"
 Columns = Callable[[Sequence[Score], Criterion], Any]  # array (cases, k) of what is added up
 Figure = Callable[[Any], Any]  # sums (..., k + 1), of which the last is the number of cases → values (...)

@@ -10,6 +10,7 @@ from seatrial.evals.stats.means import compare_means, mean
 from seatrial.evals.stats.percentiles import compare_percentiles, percentile, percentile_of
 from seatrial.evals.stats.results import Comparison, Estimate, compare_counted, counted, single
 from seatrial.evals.stats.rows import (
+    FEWEST_ROWS,
     compare_perplexity,
     compare_weighted_means,
     perplexity,
@@ -28,6 +29,7 @@ from seatrial.evals.stats.shares import (
 from seatrial.evals.stats.skewed import fewest_bounded
 
 __all__ = [
+    "FEWEST_ROWS",
     "Comparison",
     "Estimate",
     "cases_needed",

@@ -15,6 +15,9 @@ from seatrial.evals.stats.resampling import weighted_sums
 from seatrial.evals.stats.results import Comparison, Estimate, clipped, within
 from seatrial.evals.stats.skewed import ALIKE, NOTHING, SKEWED, Bounds, skewed_bounds
 
+FEWEST_ROWS = 10
+"""Rows below which nothing is said: of 8 rows with log-normal values, an interval holds the mean 93 times in
+100, or less where their lengths differ much."""
 JACKKNIFED = f"jackknife over rows, {SKEWED}"
 LARGEST_LOG = 700.0  # of a number that a float can hold
 Rows = tuple[Sequence[float], Sequence[float]]  # values (or sums) and tokens, one of each a row
@@ -35,7 +38,8 @@ def weighted_mean(
 ) -> Estimate:
     """Mean over tokens. On a scale with two ends by the method of :func:`mean`, with one more row, as long as
     the longest, at the end of the scale; else by the jackknife over rows, with the bounds of
-    :func:`skewed.skewed_bounds`, which are None where the rows are few, or skewed, or all alike."""
+    :func:`skewed.skewed_bounds`, which are None where there are fewer than ``FEWEST_ROWS`` rows, or skewed
+    ones, or all are alike."""
     value = weighted_mean_of(values, weights)
     low, high, method = _bounds(value, [(values, weights)], confidence, scale)
     return Estimate(value, *within(value, low, high), len(values), method)
@@ -135,7 +139,8 @@ def _without_each(rows: Sequence[Rows], figure: Callable[..., Any]) -> tuple[Any
     row's pseudo-value, and the figure is about the mean of these (Tukey 1958, Annals of Mathematical
     Statistics 29:614; Miller 1974, Biometrika 61:1-15), so that its bounds are those of a mean. Rows of
     uneven length are worth fewer even ones: all tokens squared, by the sum of the squares (Kish 1965, Survey
-    Sampling, section 11.7). Where one row has all the tokens, or a sum is not finite, that is one.
+    Sampling, section 11.7). Where there are fewer than ``FEWEST_ROWS``, where one row has all the tokens and
+    where a sum is not finite, that is one, which says nothing.
     """
     import numpy as np
 
@@ -143,7 +148,7 @@ def _without_each(rows: Sequence[Rows], figure: Callable[..., Any]) -> tuple[Any
     for pair in rows:
         sums, weights = (np.asarray(column, float) for column in pair)
         rest = math.fsum(weights) - weights
-        if not np.all(rest > 0) or not np.all(np.isfinite(sums)):
+        if n < FEWEST_ROWS or not np.all(rest > 0) or not np.all(np.isfinite(sums)):
             return np.zeros(n), 0.0, 1.0
         equal = min(equal, math.fsum(weights) ** 2 / math.fsum(weights**2))
         ratios.append((math.fsum(sums) - sums) / rest)

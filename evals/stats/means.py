@@ -22,7 +22,7 @@ def mean(values: Sequence[float], confidence: float, scale: Scale = (None, None)
     case, for few, and for scores that tie; for scores of 0 and 1 they are those of Clopper and Pearson.
 
     Else the bounds are those of :func:`skewed.skewed_bounds`, each of which is None where the values say too
-    little: of fewer than five, of values that are all the same, of few that are skewed.
+    little: where they are few, all the same, or few and skewed.
     """
     value = fmean(values)
     low, high, method = _bounds(values, confidence, scale)

@@ -21,12 +21,14 @@ from seatrial.evals.metrics.estimators import Estimator, pairs
 from seatrial.evals.metrics.scores import Score
 from seatrial.evals.stats import Comparison, Estimate
 from seatrial.evals.stats.results import within
+from seatrial.evals.stats.skewed import ALIKE
 from seatrial.evals.verdict import NotEvaluated
 
 DRAWS = 4000
 SEED = 20_240_229
 Counts = Any  # array (..., labels, labels and one more for anything else): right label by found label
 METHOD = f"Bayesian bootstrap within labels, {DRAWS} draws"
+NOTHING = "no interval: no case could have been otherwise"
 
 
 def confusion(right: Sequence[str], found: Sequence[str]) -> Mapping[str, Any] | None:
@@ -79,7 +81,8 @@ def of_labels(name: str) -> Estimator:
     def estimate(scores: Sequence[Score], criterion: Criterion) -> Estimate:
         labels, found = _labels(scores), value(scores, criterion)
         draws = [_chosen(figure(counts), labels, criterion) for (counts,) in _drawn([scores], labels)]
-        return Estimate(found, *within(found, *_bounds(draws, criterion)), len(scores), METHOD)
+        low, high = within(found, *_bounds(draws, criterion))
+        return Estimate(found, low, high, len(scores), NOTHING if low is None else METHOD)
 
     def compare(first: Sequence[Score], second: Sequence[Score], criterion: Criterion) -> Comparison:
         one, other = pairs(first, second)
@@ -90,7 +93,8 @@ def of_labels(name: str) -> Estimator:
         ]
         difference = value(one, criterion) - value(other, criterion)
         low, high = within(difference, *_bounds(draws, criterion))
-        return Comparison(difference, low, high, None, f"paired {METHOD}", len(one))
+        method = f"paired {METHOD}" if low is not None else NOTHING
+        return Comparison(difference, low, high, None, method, len(one))
 
     def each_label(scores: Sequence[Score], criterion: Criterion) -> dict[str, float]:
         labels = _labels(scores)
@@ -173,10 +177,13 @@ def _prior(right: int, wide: int, models: int, wrong_too: bool) -> Iterator[tupl
             yield tuple(where), 0.5 / models / (wide - 1)
 
 
-def _bounds(draws: Sequence[Any], criterion: Criterion) -> tuple[float, float]:
-    """The outermost quantiles of several sets of draws."""
+def _bounds(draws: Sequence[Any], criterion: Criterion) -> tuple[float | None, float | None]:
+    """The outermost quantiles of several sets of draws; None where all draws are the same, such as false
+    alarms where no case has another label."""
     import numpy as np
 
+    if not any(np.ptp(drawn) > ALIKE for drawn in draws):
+        return None, None
     tail = (1 - criterion.confidence) / 2
     bounds = [np.quantile(drawn, [tail, 1 - tail]) for drawn in draws]
     return min(float(low) for low, _ in bounds), max(float(high) for _, high in bounds)

@@ -44,18 +44,20 @@ def of_shares(criterion: Criterion, better: str) -> Least:
 
 
 def of_means(
-    bottom: float | None, top: float | None, bounded_from: int = 1
+    bottom: float | None, top: float | None, bounded_from: int = 0
 ) -> Callable[[Criterion, str], Least]:
     """For means of scores between ``bottom`` and ``top``: by the bound of the best score in every case.
 
-    ``bounded_from``: how many cases a mean without these two ends needs to have bounds at all.
+    ``bounded_from``: how many cases a figure without these two ends needs to have bounds at all; by default
+    as many as a mean does (:func:`stats.fewest_bounded`).
     """
 
     def least(criterion: Criterion, better: str) -> Least:
         if bottom is None or top is None:
             found = _won(criterion, FEWER_HANG)
-            sure = criterion.rule in ("confident", "superior", "non_inferior")
-            return _sure(bounded_from, found) if sure else found
+            if criterion.rule not in ("confident", "superior", "non_inferior"):
+                return found
+            return _sure(bounded_from or stats.fewest_bounded(criterion.confidence), found)
         if criterion.rule != "confident":
             return _won(criterion, FEWER_HANG)
         bound = criterion.at_least if criterion.at_least is not None else criterion.at_most

@@ -1,7 +1,7 @@
 """Estimators of figures of sums over cases that are no means, such as BLEU: one bootstrap for all of them.
 
-Cases are weighted at random as for perplexity (:mod:`seatrial.evals.stats.rows`), and the figure is made of
-the weighted sums. With fewer than ``FEWEST_ROWS`` cases, or where every draw gives the same, nothing is said.
+Cases are weighted at random (:mod:`seatrial.evals.stats.resampling`), and the figure is made of the weighted
+sums. With fewer than ``FEWEST_ROWS`` cases, or where every draw gives the same, nothing is said.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from seatrial.evals.metrics import enough
 from seatrial.evals.metrics.estimators import Estimator, Scale, pairs
 from seatrial.evals.metrics.scores import Score
 from seatrial.evals.stats import FEWEST_ROWS, Comparison, Estimate
-from seatrial.evals.stats.means import ALIKE, NOTHING
 from seatrial.evals.stats.resampling import expanded, weighted_sums
 from seatrial.evals.stats.results import clipped, within
+from seatrial.evals.stats.skewed import ALIKE
 
-METHOD = "expanded bootstrap over cases"
+METHOD, NOTHING = "expanded bootstrap over cases", "no interval: too few or all alike"
 Columns = Callable[[Sequence[Score], Criterion], Any]  # array (cases, k) of what is added up
 Figure = Callable[[Any], Any]  # sums (..., k + 1), of which the last is the number of cases → values (...)
 

@@ -26,6 +26,7 @@ from seatrial.evals.stats.shares import (
     fewest_all_won,
     proportion,
 )
+from seatrial.evals.stats.skewed import fewest_bounded
 
 __all__ = [
     "FEWEST_ROWS",
@@ -41,6 +42,7 @@ __all__ = [
     "counted",
     "fewest_all_right",
     "fewest_all_won",
+    "fewest_bounded",
     "mean",
     "pass_at_k",
     "pass_hat_k",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 
 from seatrial.evals.stats.resampling import weighted_sums
 from seatrial.evals.stats.results import Comparison, Estimate, clipped, within
+from seatrial.evals.stats.skewed import NOTHING, SKEWED, skewed_bounds
 
 Scale = tuple[float | None, float | None]
-ALIKE = 1e-9  # a spread that is this small beside its values is rounding
-BOUNDED, STUDENT, NOTHING = "Gaffke bounds", "Student t", "no interval: too few or all alike"
+BOUNDED = "Gaffke bounds"
 
 
 def mean(values: Sequence[float], confidence: float, scale: Scale = (None, None)) -> Estimate:
@@ -22,8 +21,8 @@ def mean(values: Sequence[float], confidence: float, scale: Scale = (None, None)
     mean under random weights of the scores and of one more score at the end of the scale. They hold for one
     case, for few, and for scores that tie; for scores of 0 and 1 they are those of Clopper and Pearson.
 
-    Else the interval is Student's (1908, Biometrika 6:1-25), which knows nothing about a single value or
-    about values that are all the same: the bounds are None.
+    Else the bounds are those of :func:`skewed.skewed_bounds`, each of which is None where the values say too
+    little: where they are few, all the same, or few and skewed.
     """
     value = fmean(values)
     low, high, method = _bounds(values, confidence, scale)
@@ -50,24 +49,20 @@ def _bounds(
     bottom, top = scale
     if bottom is not None and top is not None:
         return *_gaffke(values, confidence, bottom, top), BOUNDED
-    n = len(values)
-    if n < 2:
-        return None, None, NOTHING
-    middle = fmean(values)
-    spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
-    if spread <= ALIKE * max(abs(middle), size):
-        return None, None, NOTHING
-    from scipy.stats import t
+    low, high = skewed_bounds(fmean(values), values, confidence, size)
+    return *clipped((low, high), scale), NOTHING if low is None and high is None else SKEWED
 
-    half = float(t.ppf(0.5 + confidence / 2, n - 1)) * spread / math.sqrt(n)
-    return *clipped((middle - half, middle + half), scale), STUDENT
+
+def check_scale(values: Sequence[float], bottom: float, top: float) -> None:
+    """Raise :class:`ValueError` if a value is no number, or beside the scale by which bounds are made."""
+    if not all(bottom <= value <= top for value in values):
+        raise ValueError(f"scores from {min(values)} to {max(values)} on a scale of {bottom} to {top}")
 
 
 def _gaffke(values: Sequence[float], confidence: float, bottom: float, top: float) -> tuple[float, float]:
     import numpy as np
 
-    if min(values) < bottom or max(values) > top:
-        raise ValueError(f"scores from {min(values)} to {max(values)} on a scale of {bottom} to {top}")
+    check_scale(values, bottom, top)
     scores, copies = np.unique(np.asarray(values, float), return_counts=True)
     sums, more = weighted_sums([scores, np.ones(len(scores))], copies)
     total, weight = sums[:, 0], sums[:, 1]

@@ -18,7 +18,7 @@ from seatrial.evals.gate import DO_NOT_SHIP, INCOMPLETE, UNRUN, Decision, Reason
 from seatrial.evals.hard import hard_cases
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.settings import Settings
-from seatrial.evals.verdict import NOT_EVALUATED, Verdict, verdict_for
+from seatrial.evals.verdict import NOT_EVALUATED, PASS, Verdict, verdict_for
 
 AT_FAULT = "stage at fault:"
 
@@ -51,8 +51,10 @@ class Results:
         """Take in one thing that the test ``nodeid`` left; ``fixtures/carried.py`` names the kinds."""
         if entry["kind"] == "verdict":
             verdict = entry["verdict"]
+            if entry["own"] and verdict["status"] == PASS and verdict["criterion"] in self._ours():
+                return  # a test of one's own may find more against it, and stands in for no test of the gate
             held = self.verdicts.get(verdict["criterion"])
-            if held is None or held["status"] == "PASS":  # a second test may not mend what the first found
+            if held is None or held["status"] == PASS:  # a second test may not mend what the first found
                 self.verdicts[verdict["criterion"]] = verdict
         elif entry["kind"] == "observation":
             told = {key: value for key, value in entry.items() if key != "kind"}
@@ -76,7 +78,7 @@ class Results:
     def explains(self, criterion: str, hard_case: str) -> bool:
         """Whether the failure of a test is a verdict or a missed hard case that is on record already."""
         verdict = self.verdicts.get(criterion)
-        return (verdict is not None and verdict["status"] != "PASS") or self.hard.get(hard_case) is False
+        return (verdict is not None and verdict["status"] != PASS) or self.hard.get(hard_case) is False
 
     @property
     def judged_folder(self) -> Path | None:
@@ -154,8 +156,13 @@ class Results:
 
     def _users(self) -> dict[str, bool]:
         """Criteria that tests of the user's own stand for, beyond those of the task, and whether required."""
-        known = {*DATA_CRITERIA, *(criterion.id for criterion in self.settings.task.criteria)}
+        known = self._ours()
         return {name: required for name, required in self.own.items() if name not in known}
+
+    def _ours(self) -> set[str]:
+        """What the gate judges by itself: the data, the task's criteria, parts of the core without one."""
+        criteria = (criterion.id for criterion in self.settings.task.criteria)
+        return {*DATA_CRITERIA, *criteria, *(_core_id(part.name) for part in self.settings.core.missing)}
 
 
 def _core_id(part: str) -> str:

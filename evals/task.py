@@ -24,7 +24,8 @@ from seatrial.training.errors import SeatrialError, at
 from seatrial.training.recipe import QUANTIZATIONS
 from seatrial.training.source import Source, task_file
 
-TAKEN = ("shipped", "sft", "adapter", "merged", *QUANTIZATIONS)  # names of models that a run has by itself
+# Names of models that a run has by itself, and of the runtime that serves the shipped one.
+TAKEN = ("shipped", "sft", "adapter", "merged", *QUANTIZATIONS, "ollama")
 
 
 class CaseSet(Config):
@@ -123,7 +124,7 @@ class Task(Source):
                 hint = f"did you mean {REGRESSIONS!r}? A set of another meaning needs another name"
                 raise Misplaced(f"{problem}; {hint}", "case_sets", name)
         for name, why in self.waivers.items():
-            if not why.strip():
+            if not any(map(str.isalnum, why)):  # a dot, or what nobody sees, is none
                 raise Misplaced(f"the waiver of {name!r} gives no reason", "waivers", name)
         return self
 

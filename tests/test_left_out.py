@@ -45,6 +45,14 @@ def test_a_kinder_test_of_one_s_own_stands_in_for_none_of_the_gate(gate, name, l
     assert [reason.partition(":")[0] for reason in run.reasons] == [f"{name} NOT EVALUATED"]
 
 
+def test_a_status_that_is_none_is_told(gate):
+    said = "def test_typo(seatrial_record_verdict):\n    seatrial_record_verdict(verdict('MINE', 'pass'))\n"
+    gate.write("test_own.py", OWN + "@pytest.mark.verdict('MINE')\n" + said)
+    run = gate()
+    assert (run.status, run.decision) == (FAILED, "DO NOT SHIP")
+    assert "the status of MINE is 'pass', allowed: PASS, FAIL, INCONCLUSIVE, NOT EVALUATED" in run.output
+
+
 # --- tests of one's own that are not run ---------------------------------------------------------------
 SKIPPING = """
 import pytest

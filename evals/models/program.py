@@ -57,6 +57,11 @@ def command_words(command: str, option: str) -> list[str]:
     return words
 
 
+def _named(command: Sequence[str]) -> list[str]:
+    """What may be files in a command line: its words, and what follows an equals sign in one."""
+    return [name for word in command for name in dict.fromkeys((word, word.partition("=")[2]))]
+
+
 class ProgramModel:
     """A command line as a model; its identity is the command and the digests of the files it names.
 
@@ -78,7 +83,7 @@ class ProgramModel:
             "runtime": "program",
             **decided_by(__name__),
             "command": self.command,
-            "files": {word: file_digest(Path(word)) for word in self.command if os.path.isfile(word)},
+            "files": {word: file_digest(Path(word)) for word in _named(self.command) if os.path.isfile(word)},
             "system": system,
             "long_lived": long_lived,  # what it was asked before may change its answers
         }

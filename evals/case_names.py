@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,29 @@ def files_of(data: Mapping[str, Any], folder: Path) -> dict[str, Path]:
         }
     found = sorted((folder / FOLDER).glob("*.jsonl"), key=lambda path: (path.stem == REGRESSIONS, path.stem))
     return {path.stem: path.relative_to(folder) for path in found}
+
+
+def nearly_regressions(name: str) -> bool:
+    """Whether a set's name is that of the regressions misspelt: its cases would be no hard requirements."""
+    close = difflib.get_close_matches(name.casefold(), [REGRESSIONS], n=1, cutoff=0.85)
+    return bool(close) and name != REGRESSIONS
+
+
+def unasked(named: Mapping[str, Path], folder: Path) -> Iterator[tuple[Path, str]]:
+    """What lies in the folder ``cases`` as if it were regressions and is asked by none of the sets that are
+    ``named``, or not as regressions; each with what to do."""
+    sets = {(folder / path).resolve(): name for name, path in named.items()}
+    rename = f"call it {FOLDER}/{REGRESSIONS}.jsonl; a set of another meaning needs another name"
+    for path in sorted((folder / FOLDER).glob("*")):
+        name, set_name = path.name.partition(".")[0], sets.get(path.resolve())
+        if path.name == f"{REGRESSIONS}.jsonl":
+            if REGRESSIONS not in named and path.is_file() and path.read_bytes().strip():
+                yield path, f'name it in task.toml: [case_sets] {REGRESSIONS} = "{FOLDER}/{path.name}"'
+        elif set_name is not None:
+            if nearly_regressions(set_name):
+                yield path, rename
+        elif REGRESSIONS not in named and (name == REGRESSIONS or nearly_regressions(name)):
+            yield path, rename
 
 
 def is_pattern(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,8 +159,13 @@ def read_case(
 
 
 def _nearly(text: str, word: str) -> bool:
-    """Whether ``text`` looks like ``word`` misspelt: another case, a letter or two off, a plural."""
-    plain = re.sub(r"[^a-z]", "", text.casefold())
+    """Whether ``text`` looks like ``word`` misspelt: another case, a letter or two off, a plural, letters of
+    another alphabet that look alike."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    alike = [here == there or not here.isascii() for here, there in zip(folded, word, strict=False)]
+    if len(folded) == len(word) and all(alike) and any(map(str.isascii, folded)):
+        return True
+    plain = re.sub(r"[^a-z]", "", folded)
     if plain in (word, f"{word}s"):
         return True
     return word not in plain and difflib.SequenceMatcher(None, plain, word).ratio() >= 0.85

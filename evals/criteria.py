@@ -110,8 +110,12 @@ def _enough(criterion: Criterion, metric: Metric, n: int) -> None:
 def _compare(
     criterion: Criterion, metric: Metric, scores: Sequence[Score], rival: Sequence[Score]
 ) -> Comparison:
-    """The paired difference; raises :class:`NotEvaluated` where there is nothing to compare with, because a
-    rival that did not answer would let anything win."""
+    """The paired difference in the cases that the rival answered; raises :class:`NotEvaluated` where there is
+    nothing to compare with, because a rival that did not answer would let anything win."""
+    came = [score for score in rival if not score.unanswered]
+    if rival and not came:
+        raise NotEvaluated(f"{criterion.against} answered nothing, and anything would be better than that")
+    rival = came
     broken = [score.case for score in rival if math.isnan(score.value)]
     if broken:
         problem = f"{len(broken)} of {len(rival)} scores of {criterion.against} are not a number"

@@ -51,7 +51,7 @@ class Criterion(Config):
     """The model that it is compared with, for the last three rules."""
     margin: float = Field(default=0.0, ge=0)
     """How much worse than `against` is allowed, in the metric's unit."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)  # less would be surer of the toss of a coin
     """Confidence of the interval, and of the rules that have to be sure."""
     least_cases: PositiveInt | None = None
     """With fewer cases it is not evaluated; by default metric and rule say how many."""
@@ -74,7 +74,7 @@ class Criterion(Config):
     @field_validator("id", "why", "title")
     @classmethod
     def _not_empty(cls, value: str) -> str:
-        if not value.strip():
+        if not any(map(str.isalnum, value)):
             raise ValueError("must not be empty")
         return value
 

@@ -90,13 +90,19 @@ def _scale(criterion: Criterion, metric: Metric) -> Iterator[Mistake]:
             continue
         if (bottom is not None and bound < bottom) or (top is not None and bound > top):
             yield key, f"says {key} = {bound:g}, but {_range(metric)}", _meant(bound, metric)
+        elif bound == (bottom if key == "at_least" else top) and criterion.required and metric.of != "file":
+            # What is measured of a file may fail by not being there at all: that it loads is asked, too.
+            yield key, f"says {key} = {bound:g}, which any model would pass: {_range(metric)}", _BOUND
         elif criterion.rule == "confident" and bound == (top if key == "at_least" else bottom):
             if metric.estimator.least is not None:
                 problem = f"can never pass: no number of cases makes {key} = {bound:g} sure"
                 yield key, problem, 'take a bound inside the scale, or the rule "point"'
-    if bottom is not None and top is not None and criterion.margin > top - bottom:
+    if bottom is not None and top is not None and criterion.margin >= top - bottom > 0:
         problem = f"says margin = {criterion.margin:g}, but {_range(metric)}, so any model would pass"
         yield "margin", problem, _meant(criterion.margin, metric)
+
+
+_BOUND = "give a bound that can be missed, or required = false where the value is only to be shown"
 
 
 def _range(metric: Metric) -> str:

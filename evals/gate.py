@@ -68,6 +68,8 @@ def decide(
     reasons: Mapping[str, str],
     pytest_status: int,
     nothing_judged: str = "",
+    tests_not_run: Mapping[str, str] | None = None,
+    left_out: str = "",
 ) -> Decision:
     """The decision.
 
@@ -80,6 +82,8 @@ def decide(
         reasons: what is known about a criterion or case that has no verdict (skipped, error ...) or failed.
         pytest_status: the exit status that pytest would give.
         nothing_judged: why no file and no program stands behind the verdicts; empty if one does.
+        tests_not_run: tests of the user's own that stand for no criterion and did not end, and why.
+        left_out: what may have left out more tests of the user's own, unseen; empty if nothing did.
     """
     found = {name: statuses.get(name, NOT_EVALUATED) for name in required}
     failed = [Reason(name, FAIL, reasons.get(name, "")) for name, status in found.items() if status == FAIL]
@@ -95,8 +99,10 @@ def decide(
         for name, right in hard_cases.items()
         if right is None
     ]
-    if nothing_judged:
-        absent.append(Reason(nothing_judged))
+    absent += [
+        Reason(f"the test {name}", NOT_EVALUATED, why) for name, why in sorted((tests_not_run or {}).items())
+    ]
+    absent += [Reason(said) for said in (nothing_judged, left_out) if said]
     if not required:
         absent.append(Reason("no criterion is required, so nothing was proved"))
     unsure = [Reason(name, INCONCLUSIVE) for name, status in found.items() if status == INCONCLUSIVE]

@@ -11,8 +11,13 @@ from seatrial.evals.evidence import Evidence
 from seatrial.evals.metrics import METRICS, Score
 from seatrial.evals.metrics.base import Metric
 from seatrial.evals.task import Task
+from seatrial.evals.verdict import NotEvaluated
 
 CONTRACT = "contract"  # what is judged only where answers must fulfil the contract
+
+
+class Unjudged(NotEvaluated):
+    """No metric judged what a hard case expects, so that nothing of it could have been missed."""
 
 
 def hard_cases(cases: Mapping[str, Sequence[Case]]) -> list[Case]:
@@ -25,9 +30,12 @@ def judge_hard(case: Case, evidence: Evidence) -> list[Score]:
 
     With the settings of the task's criteria where they name such a metric, else without any; and by those
     that judge every hard case: contract and stopping.
+
+    Raises:
+        Unjudged: none of them judges what it expects, so that nothing of it could be missed.
     """
     answer = evidence.generations("shipped", case.case_set)[case.id]
-    scores = []
+    scores, judged = [], False
     for metric, settings in _judges(evidence.task, case):
         assert metric.judge is not None
         probe = Criterion(
@@ -35,6 +43,10 @@ def judge_hard(case: Case, evidence: Evidence) -> list[Score]:
         )
         if score := metric.judge(case, answer, probe, evidence):
             scores.append(score)
+            judged = judged or not metric.always
+    if not judged and not any(score.missed for score in scores):
+        told = ", ".join(sorted(case.expect))
+        raise Unjudged(f"no metric judges what {case.id} expects ({told}): expect what an answer can miss")
     return scores
 
 

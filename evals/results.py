@@ -18,7 +18,7 @@ from seatrial.evals.gate import DO_NOT_SHIP, INCOMPLETE, UNRUN, Decision, Reason
 from seatrial.evals.hard import hard_cases
 from seatrial.evals.metrics import METRICS
 from seatrial.evals.settings import Settings
-from seatrial.evals.verdict import NOT_EVALUATED, Verdict, verdict_for
+from seatrial.evals.verdict import NOT_EVALUATED, PASS, Verdict, verdict_for
 
 AT_FAULT = "stage at fault:"
 
@@ -27,8 +27,10 @@ AT_FAULT = "stage at fault:"
 class Results:
     """The results of a run so far.
 
-    ``own``: criteria that tests of the user's own stand for, and whether they are required. ``shipped``: the
-    manifest of the artifact with the file that was judged; ``chain``: those of all that it was made by.
+    ``own_tests``: tests of the user's own that belong to the gate, each with the criterion that it stands for
+    ("" for none) and whether it is required; ``ran``: the tests that were run to an end, and ``skipped``: why
+    others were not. ``shipped``: the manifest of the artifact with the file that was judged; ``chain``: those
+    of all that it was made by.
     """
 
     settings: Settings
@@ -40,7 +42,9 @@ class Results:
     missed: list[str] = field(default_factory=list)
     unexplained: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    own: dict[str, bool] = field(default_factory=dict)
+    own_tests: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    ran: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
     shipped: Mapping[str, Any] | None = None
     chain: Sequence[Mapping[str, Any]] = ()
     decision: Decision | None = None
@@ -51,8 +55,10 @@ class Results:
         """Take in one thing that the test ``nodeid`` left; ``fixtures/carried.py`` names the kinds."""
         if entry["kind"] == "verdict":
             verdict = entry["verdict"]
+            if entry["own"] and verdict["status"] == PASS and verdict["criterion"] in self._ours():
+                return  # a test of one's own may find more against it, and stands in for no test of the gate
             held = self.verdicts.get(verdict["criterion"])
-            if held is None or held["status"] == "PASS":  # a second test may not mend what the first found
+            if held is None or held["status"] == PASS:  # a second test may not mend what the first found
                 self.verdicts[verdict["criterion"]] = verdict
         elif entry["kind"] == "observation":
             told = {key: value for key, value in entry.items() if key != "kind"}
@@ -76,7 +82,7 @@ class Results:
     def explains(self, criterion: str, hard_case: str) -> bool:
         """Whether the failure of a test is a verdict or a missed hard case that is on record already."""
         verdict = self.verdicts.get(criterion)
-        return (verdict is not None and verdict["status"] != "PASS") or self.hard.get(hard_case) is False
+        return (verdict is not None and verdict["status"] != PASS) or self.hard.get(hard_case) is False
 
     @property
     def judged_folder(self) -> Path | None:
@@ -97,8 +103,9 @@ class Results:
         """Whether each hard case was right; None if it was not evaluated."""
         return {case.id: self.hard.get(case.id) for case in hard_cases(self.settings.cases)}
 
-    def decide(self, pytest_status: int) -> Decision:
-        """The gate's decision; the verdicts are complete from now on."""
+    def decide(self, pytest_status: int, left_out: str = "") -> Decision:
+        """The gate's decision; the verdicts are complete from now on. ``left_out``: by what the run may have
+        left out tests of the user's own, of which nothing is known then."""
         verdicts = {verdict["criterion"]: verdict for verdict in self._in_order()}
         self.finished = verdicts
         judged = self.settings.program or self.shipped
@@ -110,6 +117,8 @@ class Results:
             reasons=self.absent | {name: why for name, verdict in verdicts.items() if (why := _why(verdict))},
             pytest_status=pytest_status,
             nothing_judged="" if judged else "no file was judged: no test that ran asked one anything",
+            tests_not_run=self._not_run(),
+            left_out=left_out,
         )
         return self.decision
 
@@ -145,17 +154,43 @@ class Results:
             ).to_json()
         for part in settings.core.missing:
             yield _unheard(_core_id(part.name), part.title, part.why, part.remedy)
+        users = self._users()
         for name, verdict in told.items():
-            yield verdict | {"required": self.own.get(name, verdict["required"])}
-        for name, required in self._users().items():
+            if verdict["status"] != PASS or not (unrun := self._unrun(name)):
+                yield verdict | {"required": users.get(name, verdict["required"])}
+            else:
+                reason = f"{unrun[0]}: {self._why_not(unrun[0])}"
+                yield _unheard(name, verdict["title"], verdict["why"], reason)
+        for name, required in users.items():
             if name not in told:
                 reason = self.absent.get(name, "its test recorded no verdict, or did not run")
                 yield _unheard(name, "A criterion of a test of one's own", "", reason, required)
 
     def _users(self) -> dict[str, bool]:
         """Criteria that tests of the user's own stand for, beyond those of the task, and whether required."""
-        known = {*DATA_CRITERIA, *(criterion.id for criterion in self.settings.task.criteria)}
-        return {name: required for name, required in self.own.items() if name not in known}
+        known, found = self._ours(), dict[str, bool]()
+        for name, required in self.own_tests.values():
+            if name and name not in known:
+                found[name] = found.get(name, False) or required
+        return found
+
+    def _unrun(self, criterion: str) -> list[str]:
+        """Required tests of the user's own for ``criterion`` that were not run to an end."""
+        tests = self.own_tests.items()
+        return [each for each, what in tests if what == (criterion, True) and each not in self.ran]
+
+    def _not_run(self) -> dict[str, str]:
+        """Those that stand for no criterion of their own, and why each was not run to an end."""
+        names = {name for name, _ in self.own_tests.values()} - {*self._users()}
+        return {each: self._why_not(each) for name in names for each in self._unrun(name)}
+
+    def _why_not(self, test: str) -> str:
+        return self.skipped.get(test, UNRUN)
+
+    def _ours(self) -> set[str]:
+        """What the gate judges by itself: the data, the task's criteria, parts of the core without one."""
+        criteria = (criterion.id for criterion in self.settings.task.criteria)
+        return {*DATA_CRITERIA, *criteria, *(_core_id(part.name) for part in self.settings.core.missing)}
 
 
 def _core_id(part: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, InstanceOf, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from seatrial.evals.answer import Answer, Reader
-from seatrial.evals.case_names import FOLDER, REGRESSIONS, chosen, files_of
+from seatrial.evals.case_names import FOLDER, REGRESSIONS, chosen, files_of, nearly_regressions, unasked
 from seatrial.evals.criterion import SHIPPED, Criterion, Loss
 from seatrial.evals.kinds import Origin, Preset, preset_for
 from seatrial.evals.models.table import ModelTable, read_table
@@ -24,7 +24,8 @@ from seatrial.training.errors import SeatrialError, at
 from seatrial.training.recipe import QUANTIZATIONS
 from seatrial.training.source import Source, task_file
 
-TAKEN = ("shipped", "sft", "adapter", "merged", *QUANTIZATIONS)  # names of models that a run has by itself
+# Names of models that a run has by itself, and of the runtime that serves the shipped one.
+TAKEN = ("shipped", "sft", "adapter", "merged", *QUANTIZATIONS, "ollama")
 
 
 class CaseSet(Config):
@@ -117,13 +118,12 @@ class Task(Source):
                         raise Misplaced(f"criterion id {name!r} is used twice", table, number, "id")
                     seen.add(name)
         for name in self.case_sets:
-            close = difflib.get_close_matches(name.casefold(), [REGRESSIONS], n=1, cutoff=0.85)
-            if close and name != REGRESSIONS:
+            if nearly_regressions(name):
                 problem = f"the cases of a set called {name!r} are no hard requirements"
                 hint = f"did you mean {REGRESSIONS!r}? A set of another meaning needs another name"
                 raise Misplaced(f"{problem}; {hint}", "case_sets", name)
         for name, why in self.waivers.items():
-            if not why.strip():
+            if not any(map(str.isalnum, why)):  # a dot, or what nobody sees, is none
                 raise Misplaced(f"the waiver of {name!r} gives no reason", "waivers", name)
         return self
 
@@ -156,6 +156,8 @@ def load_task(folder: Path) -> Task:
     (preset,) = presets
     task = task.model_copy(update={"folder": path.parent.resolve()})
     sets = task.case_sets or _found(task.folder)
+    for found, hint in unasked({name: each.file for name, each in sets.items()}, task.folder):
+        raise SeatrialError("its cases are no hard requirements of this task", where=found, hint=hint)
     criteria = list(preset.with_own(task.criteria, task.losses, path))
     criteria += _of_models(criteria, task, path)
     origins = {criterion.id: origin for criterion, origin in criteria}

@@ -13,7 +13,7 @@ from typing import Any
 from seatrial.evals.criterion import Criterion
 from seatrial.evals.visible import spelled_out
 
-PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED = "PASS", "FAIL", "INCONCLUSIVE", "NOT EVALUATED"
+STATUSES = PASS, FAIL, INCONCLUSIVE, NOT_EVALUATED = "PASS", "FAIL", "INCONCLUSIVE", "NOT EVALUATED"
 
 
 class NotEvaluated(Exception):
@@ -78,6 +78,11 @@ class Verdict:
     misses: Sequence[Miss] = ()
     notes: Sequence[str] = ()
     artifacts: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            allowed = ", ".join(STATUSES)
+            raise ValueError(f"the status of {self.criterion} is {self.status!r}, allowed: {allowed}")
 
     @property
     def acceptable(self) -> bool:

@@ -156,6 +156,51 @@ def test_a_file_that_is_no_text_is_told(file):
     refused(file, load, file, "cannot be read")
 
 
+def test_a_key_that_stands_twice_in_a_row_is_told(file):
+    write(file, '{"id": "c-1", "prompt": "lamp on", "tags": ["critical"], "tags": []}')
+    with pytest.raises(SeatrialError, match=rf"{file}:1: not valid JSON: the key 'tags' stands twice"):
+        load(file)
+
+
+@pytest.mark.parametrize("tag", ["\uff43ritical", "\u0441r\u0456t\u0456\u0441\u0430l", "criti\u0441al"])
+def test_a_tag_of_letters_that_look_like_others_makes_no_case_a_hard_one_in_silence(file, tag):
+    write(file, {**GOOD, "tags": [tag]})
+    with pytest.raises(SeatrialError, match="did you mean 'critical'?"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "name", ["regression.jsonl", "Regressions.jsonl", "regressions.json", "regressions.JSONL"]
+)
+@pytest.mark.parametrize("said", [True, False], ids=["sets that are named", "the files of the folder"])
+def test_regressions_by_another_name_are_not_left_out_in_silence(tmp_path, name, said):
+    folder = shutil.copytree(MINIATURE, tmp_path / "lamp")
+    (folder / "cases" / "regressions.jsonl").rename(folder / "cases" / name)
+    path = folder / "task.toml"
+    sets = r"\[case_sets\.regressions\]\n.*\n.*\n" if said else r"\[case_sets\.\w+\]\n.*\n.*\n"
+    path.write_text(re.sub(sets, "", path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(SeatrialError, match=rf"cases/{name}: .*\n  call it cases/regressions.jsonl"):
+        load_task(folder)
+
+
+def test_regressions_that_no_set_names_are_not_left_out_in_silence(tmp_path):
+    folder = shutil.copytree(MINIATURE, tmp_path / "lamp")
+    write(folder / "cases" / "regressions.jsonl", {**GOOD, "expect": {"operation": "on"}})
+    path = folder / "task.toml"
+    text = re.sub(r"\[case_sets\.regressions\]\n.*\n.*\n", "", path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SeatrialError, match=r'\[case_sets\] regressions = "cases/regressions.jsonl"'):
+        load_task(folder)
+
+
+@pytest.mark.parametrize("expect", [{"pattern": "^"}, {"pattern": ".*"}, {"min_words": 0}])
+def test_a_hard_case_that_no_answer_could_miss_is_told(task, file, expect):
+    write(file, {**GOOD, "expect": expect})
+    (case,) = load_cases(file, "regressions")
+    with pytest.raises(SeatrialError, match="expects nothing that an answer could miss"):
+        Expectations(task).check(case)
+
+
 def test_an_id_used_twice_in_a_file_is_told_with_both_lines(file):
     write(file, GOOD, {"id": "b", "prompt": "x"}, GOOD)
     refused(file, load, f"{file}:3", "the id 'good-1' was used in line 1 already", "an id of its own")

@@ -370,6 +370,8 @@ def test_require_takes_a_waiver_back(gate):
             "*task.toml:*'stoping', which is neither a part of the standard core nor a criterion",
         ),
         ("stopping", " ", "*task.toml:*the waiver of 'stopping' gives no reason"),
+        ("stopping", ".", "*task.toml:*the waiver of 'stopping' gives no reason"),
+        ("stopping", "\u200b", "*task.toml:*the waiver of 'stopping' gives no reason"),
         ("SC-3__perplexity", "x", "*task.toml:*'SC-3.perplexity', which is not required anyway"),
     ],
 )

@@ -237,6 +237,13 @@ MISTAKES = {
         "confidence",
         ["'criteria[0].confidence' = 95", "less than 1"],
     ),
+    "surer-of-a-coin": (
+        TASK,
+        "at_least = 0.9\n",
+        "at_least = 0.9\nconfidence = 0.01\n",
+        "confidence",
+        ["'criteria[0].confidence' = 0.01", "greater than or equal to 0.5"],
+    ),
     "bad-name": (TASK, 'name = "lamp"', 'name = "The Lamp"', "The Lamp", ["'name' = 'The Lamp'", "pattern"]),
     "bad-temperature": (
         TASK,

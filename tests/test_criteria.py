@@ -31,6 +31,7 @@ from seatrial.evals.verdict import (
     PASS,
     Measured,
     Miss,
+    NotEvaluated,
     Verdict,
     shorten,
     show,
@@ -564,6 +565,23 @@ def test_a_rival_that_did_not_answer_lets_nothing_win(evidence_of):
         assert (verdict.status, "of base did not come" in verdict.reason) == (NOT_EVALUATED, True)
 
 
+def test_questions_that_the_rival_did_not_answer_are_not_won(evidence_of):
+    failed = Generation("", stop_reason=ERROR, error="429 too many requests")
+    for came, status in ((0, NOT_EVALUATED), (2, NOT_EVALUATED), (8, PASS)):
+        evidence = evidence_of(
+            Fake("shipped", [ON] * 20), Fake("base", [OFF] * came + [failed] * (20 - came))
+        )
+        verdict = judge(compared("superior"), evidence)
+        assert verdict.status == status, came
+        assert verdict.comparison is None or verdict.comparison["n"] == came
+
+
+def test_without_a_case_of_another_label_there_is_no_rate_of_false_alarms(evidence_of):
+    verdict = judge(requiring("false_positive_rate", at_most=0.1), evidence_of(Fake("shipped", [ON] * 8)))
+    assert verdict.status == NOT_EVALUATED
+    assert verdict.reason == "every case expects 'on', so none could be a false alarm"
+
+
 def test_scores_that_are_no_numbers_fail_and_say_so(evidence_of):
     broken = Scoring("shipped", [1.0, math.nan, 2.0, 3.0, 1.0])
     verdict = judge(requiring("perplexity", at_most=9.0), evidence_of(broken))
@@ -595,6 +613,11 @@ def test_scores_that_are_no_numbers_fail_and_say_so(evidence_of):
         ("perplexity", "at_least = 5.0", "of perplexity lower is better.*type at_most = 5"),
         ("accuracy", 'rule = "confident"\nat_least = 1.0', 'can never pass.*"point"'),
         ("accuracy", 'rule = "within"\nagainst = "base"\nmargin = 5.0', "was 0.05 meant"),
+        ("accuracy", 'rule = "non_inferior"\nagainst = "base"\nmargin = 1.0', "any model would pass"),
+        ("accuracy", "at_least = 0.0", "any model would pass.*required = false"),
+        ("response_rating", "at_least = 1", "any model would pass"),
+        ("false_positive_rate", "at_most = 1.0", "any model would pass"),
+        ("metadata_parity", "at_least = 0.0", "any model would pass"),
         ("accuracy", 'rule = "within"\nagainst = "shipped"', "compares shipped with itself"),
         ("acuracy", "at_least = 0.9", "did you mean 'accuracy'?"),
         ("accuracy", 'model = "shiped"\nat_least = 0.9', "did you mean 'shipped'?"),
@@ -875,6 +898,14 @@ def test_a_hard_case_is_judged_by_everything_that_it_says_is_right(evidence_of, 
     reasons = [score.reason for score in scores if score.missed]
     assert all(any(words in reason for reason in reasons) for words in missed)
     assert bool(reasons) == bool(missed)
+
+
+def test_a_hard_case_of_which_no_metric_judges_what_it_expects_is_not_evaluated(evidence_of):
+    """A recall scores no case without a violation: it could not be missed."""
+    (case,) = cases_of(1)
+    case = replace(case, expect={"violation": False})
+    with pytest.raises(NotEvaluated, match="no metric judges what domain-1 expects"):
+        judge_hard(case, evidence_of(Fake("shipped", [ON]), cases={"domain": [case]}))
 
 
 def test_the_contract_does_not_bind_hard_cases_of_a_set_without_it(evidence_of):

@@ -102,6 +102,7 @@ def test_another_bound_or_rule_takes_the_place_of_the_kind_s(write):
         (f'{HEAD}[models.big]\nkind = "opnai"\n', 7, "did you mean 'openai'?"),
         (f'{HEAD}[models.big]\nkind = "gguf"\nfiel = "x"\n', 8, "did you mean 'file'?"),
         (f'{HEAD}[models.shipped]\nkind = "gguf"\nfile = "x"\n', 6, "cannot be called 'shipped'"),
+        (f'{HEAD}[models.ollama]\nkind = "gguf"\nfile = "x"\n', 6, "cannot be called 'ollama'"),
         (f'{HEAD}[models.big]\nkind = "gguf"\n', 6, "name a 'file', or a 'grammar'"),
         (f'{HEAD}[models.big]\nkind = "openai"\n', 6, "keys: kind, system, max_tokens, "),
         (

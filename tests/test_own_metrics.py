@@ -76,3 +76,13 @@ def test_what_is_no_score_is_told(gate, own, line, told):
     assert run.status == 10, run.output
     assert "the metric 'polite' raised" in run.output
     assert told in run.output
+
+
+def test_it_covers_no_part_of_the_standard_core(gate, own):
+    own("pass")
+    gate.edit("@metric(", "@metric(covers='stopping', ", name="metrics.py")
+    run = gate(fault="never-stops")
+    assert run.status == 4
+    run.lines.fnmatch_lines(
+        ["ERROR: *metrics.py:4: *'polite' says that it covers 'stopping'*[[]waivers[]] stopping = *"]
+    )

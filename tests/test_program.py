@@ -404,3 +404,13 @@ print(model.generate([Question("a", ({{"role": "user", "content": "?"}},))], 8, 
     done = subprocess.run([sys.executable, "-c", caller], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     assert ended(int((tmp_path / "log.txt").read_text()))
+
+
+@pytest.mark.parametrize("word", ["{}", "--rules={}"])
+def test_a_file_that_its_command_names_decides_what_it_answers(tmp_path, word):
+    rules = tmp_path / "rules.json"
+    identities = []
+    for text in ("{}", "[]"):
+        rules.write_text(text, encoding="utf-8")
+        identities.append(ProgramModel("m", f"{sys.executable} {word.format(rules)}").identity)
+    assert identities[0] != identities[1]

@@ -203,11 +203,12 @@ def test_a_task_without_the_file_gets_it_and_without_the_set_is_told_the_lines(h
     text = task.read_text(encoding="utf-8")
     start = text.index("[case_sets.regressions]")
     task.write_text(text[:start] + text[text.index("[[criteria]]") :], encoding="utf-8")
+    refused(add(), "regressions.jsonl: its cases are no hard requirements of this task")
+    file.unlink()
     message = refused(add(), "task.toml: this task has no case set for regressions")
     lines = [line.strip() for line in message.splitlines() if re.match(r"\s+(\[case_sets|file|why)", line)]
     with task.open("a", encoding="utf-8") as out:
         out.write("\n" + "\n".join(lines) + "\n")
-    file.unlink()
     done(add())
 
 

@@ -37,7 +37,7 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once)
         except json.JSONDecodeError as error:
             raise SeatrialError(
                 f"not valid JSON: {error.msg} at column {error.colno}",
@@ -52,6 +52,15 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
             )
         rows.append((number, row))
     return rows
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a key that stands twice, only one would be read."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {max(names, key=names.count)!r} stands twice")
+    return found
 
 
 def read_sharegpt(path: Path) -> list[list[Message]]:

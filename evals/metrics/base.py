@@ -19,7 +19,7 @@ from seatrial.evals.metrics.shapes import ANYTHING, Shape
 from seatrial.evals.models import Generation
 from seatrial.evals.stats import Comparison, Estimate
 from seatrial.evals.verdict import NotEvaluated
-from seatrial.training.errors import SeatrialError
+from seatrial.training.errors import SeatrialError, at
 from seatrial.training.extras import MissingExtra, require
 
 __all__ = [
@@ -167,6 +167,12 @@ def metric(
     def make(function: Judge) -> Metric:
         file = Path(inspect.getfile(function))
         own = file if not (function.__module__ or "").startswith("seatrial.") else None
+        if own and covers:
+            raise SeatrialError(
+                f"the metric {function.__name__!r} says that it covers {covers!r} of the standard core: take "
+                f'that out, and say in task.toml what you ask instead: [waivers] {covers} = "why"',
+                where=at(own),
+            )
         judge = _guarded(function, needs, own, extra, unit == "share")
 
         def measure(evidence: Evidence, criterion: Criterion, model: str) -> list[Score]:
@@ -286,6 +292,7 @@ def scored(
         where=case.where,
         group=case.label if group is None else group,
         found=found,
+        unanswered=bool(generation.error),
     )
 
 

@@ -13,7 +13,8 @@ class Score:
     numbers that an estimator adds up instead of values, such as matching n-grams.
 
     ``missed`` says that the case counts against the criterion; ``group`` puts it into a breakdown; ``stage``
-    says where between data and user the fault of a missed check came in.
+    says where between data and user the fault of a missed check came in. ``unanswered``: the answer did not
+    come, or broke off with an error.
     """
 
     case: str
@@ -30,6 +31,7 @@ class Score:
     stage: str = ""
     found: str = ""
     parts: tuple[float, ...] = ()
+    unanswered: bool = False
 
 
 def score_of(finding: Finding, reason: str, note: str = "") -> Score:

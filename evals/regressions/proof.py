@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seatrial.evals.cases import Case
 from seatrial.evals.evidence import Evidence
-from seatrial.evals.hard import judge_hard
+from seatrial.evals.hard import Unjudged, judge_hard
 from seatrial.evals.metrics import Score
 from seatrial.evals.models import UNKNOWN, Generation
 from seatrial.evals.near_duplicates import Index, words_of
@@ -35,7 +35,10 @@ class Recorded(Evidence):
 def scores(task: Task, case: Case, answer: str, stop_reason: str | None = None) -> list[Score]:
     """How the metrics of a hard case judge ``answer``; how it ended counts only where that is known."""
     generation = Generation(answer, stop_reason=stop_reason or UNKNOWN)
-    return judge_hard(case, Recorded(task, case, generation))
+    try:
+        return judge_hard(case, Recorded(task, case, generation))
+    except Unjudged:
+        return []
 
 
 def require_red(task: Task, case: Case) -> list[Score]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seatrial.evals.fidelity.served import judge_modelfile
+from seatrial.evals.fidelity.served import ANSWERED, HARMLESS, judge_modelfile
 from seatrial.evals.modelfiles.parser import decode, printed, read_modelfile
 from seatrial.evals.modelfiles.values import InvalidValue, read_parameter
 from seatrial.training.chat_formats import CHAT_FORMATS
@@ -42,6 +42,10 @@ def wrong(tmp_path):
         return found or ([judgement.unsure] if judgement.unsure else [])
 
     return wrong
+
+
+def with_line(line):
+    return lambda text: f"{text}{line}\n"
 
 
 # --- numbers ----------------------------------------------------------------------------------------------
@@ -103,6 +107,45 @@ def test_a_system_prompt_with_a_new_emoji_is_served_as_it_was_judged(wrong):
     assert wrong("chatml", lambda text: text, system="Be brief \U0001fa77.") == []
 
 
+# --- parameters with which nothing, or something else, is answered ----------------------------------------
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("num_batch", value) for value in (0, -1)),  # the runner ends
+        *(("num_thread", value) for value in (600, 100_000)),  # no answer of two cores within 40 s
+    ],
+)
+def test_harmless_parameters_have_values_with_which_nothing_is_answered(wrong, name, value):
+    line = with_line(f"PARAMETER {name} {value}")
+    assert wrong("chatml", line) == [(f"Modelfile: PARAMETER {name}", "runtime")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("num_batch 1", "num_batch 1000000", "num_thread -3", "num_thread 0", "repeat_last_n -1"),
+        *("repeat_last_n 0", "num_gpu 999", "num_gpu -7", "main_gpu 9", "top_k -3", "top_k 0", "top_p 0"),
+        *("min_p 5", "num_keep -1", "seed -9223372036854775808", "use_mmap F"),
+        *("typical_p 3", "temperature -1", "temperature 1e-60", "repeat_penalty 1.00000001"),
+    ],
+)
+def test_odd_values_with_which_the_same_is_answered_are_no_finding(wrong, said):
+    assert wrong("chatml", with_line(f"PARAMETER {said}")) == []
+
+
+def test_only_harmless_parameters_have_limits():
+    assert set(ANSWERED) <= set(HARMLESS)
+
+
+@pytest.mark.parametrize(
+    ("context", "found"),
+    [(2**63 - 1, True), (2**63 - 512, True), (2**63 - 513, False), (10**9, False), (0, True), (-1, True)],
+)
+def test_a_context_that_ollama_cannot_count_to_is_one_of_four_tokens(wrong, context, found):
+    findings = wrong("chatml", with_line(f"PARAMETER num_ctx {context}"))
+    assert findings == ([("Modelfile: PARAMETER num_ctx", "runtime")] if found else [])
+
+
 # --- FROM -------------------------------------------------------------------------------------------------
 def test_a_detour_over_a_folder_that_is_not_there_leads_to_the_file_that_ollama_takes(wrong, tmp_path):
     beside = tmp_path / "served"
@@ -116,7 +159,63 @@ def test_a_detour_over_a_folder_that_is_not_there_leads_to_the_file_that_ollama_
     assert wrong("chatml", detour, folder=beside) == [("Modelfile: FROM", "runtime")]
 
 
+# --- TEMPLATE and stop strings ----------------------------------------------------------------------------
+PLAIN_MISTRAL = (
+    '{{ range $i, $_ := .Messages }}{{ if eq .Role "user" }}[INST]'
+    "{{ if and $.System (eq (len (slice $.Messages $i)) 1) }}{{ $.System }}\n\n{{ end }}{{ .Content }}[/INST]"
+    '{{ else if eq .Role "assistant" }}{{ .Content }}</s>{{ end }}{{ end }}'
+)
+TEKKEN = next(each for each in CHAT_FORMATS if each.name == "mistral-tekken")
+MISTRAL_TOKENS = frozenset({"[INST]", "[/INST]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "</s>"})
+
+
+def without_tools(text):
+    return text.replace(TEKKEN.go, PLAIN_MISTRAL)
+
+
+def test_a_template_without_tools_lacks_nothing_where_none_are_called(wrong):
+    why = "the TEMPLATE is another than the one known for mistral-tekken, so Ollama must render it"
+    assert wrong("mistral-tekken", without_tools) == [why]
+
+
+def test_where_tools_are_called_their_marks_must_stand_in_the_template(wrong):
+    found = wrong("mistral-tekken", without_tools, tools=True)
+    assert ("Modelfile: [TOOL_CALLS] in TEMPLATE", "template") in found
+
+
+@pytest.mark.parametrize(("tools", "found"), [(True, True), (False, False)])
+def test_a_stop_string_that_begins_a_call_cuts_right_answers_where_tools_are_called(wrong, tools, found):
+    """Ollama writes control tokens out and looks for stop strings in them (read in its runner)."""
+    line = with_line("PARAMETER stop [TOOL_CALLS]")
+    findings = wrong("mistral-tekken", line, tools=tools, control_tokens=MISTRAL_TOKENS)
+    assert findings == ([("Modelfile: PARAMETER stop '[TOOL_CALLS]'", "runtime")] if found else [])
+
+
+@pytest.mark.parametrize("tools", [True, False])
+def test_the_format_s_own_marks_of_turns_may_stop_an_answer(wrong, tools):
+    line = with_line("PARAMETER stop [INST]\nPARAMETER stop [/INST]\nPARAMETER stop [TOOL_RESULTS]")
+    assert wrong("mistral-tekken", line, tools=tools, control_tokens=MISTRAL_TOKENS) == []
+
+
+def test_marks_of_turns_that_are_plain_words_of_the_vocabulary_may_stop_an_answer_too(wrong):
+    line = with_line('PARAMETER stop "<|user|>"\nPARAMETER stop "<|assistant|>"')
+    assert wrong("zephyr", line, control_tokens=frozenset({"<s>", "</s>"})) == []
+
+
+def test_words_of_the_system_prompt_that_look_like_marks_may_not(wrong):
+    found = wrong("chatml", with_line("PARAMETER stop [NO]"), system="Answer with [YES] or [NO].")
+    assert found == [("Modelfile: PARAMETER stop '[NO]'", "runtime")]
+
+
 # --- instructions that are empty or swallow others --------------------------------------------------------
+def test_an_empty_adapter_is_every_file_beside_the_modelfile_and_told_as_said(tmp_path):
+    gguf = write_gguf(tmp_path, CHAT_FORMATS[0].jinja)
+    text = modelfile(gguf, SYSTEM, DECODING)[0] + "ADAPTER \n"
+    judgement = judge_modelfile(text, judged_by(gguf, system=SYSTEM))
+    (finding,) = (each for each in judgement.findings if not each.ok)
+    assert (finding.check, finding.found) == ("Modelfile: ADAPTER", '""')
+
+
 SWALLOWED = {
     "an open quote of a licence swallows TEMPLATE": ("TEMPLATE", 'LICENSE "Apache 2.0\nTEMPLATE', "TEMPLATE"),
     "three open quotes do": ("TEMPLATE", 'LICENSE """\nApache 2.0\nTEMPLATE', "TEMPLATE"),

@@ -7,8 +7,10 @@ is on no list is a finding. Where the Modelfile is silent, Ollama's default is w
 
 from __future__ import annotations
 
+import math
+import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from seatrial.evals.fidelity.stages import RUNTIME, TEMPLATE
 from seatrial.evals.modelfiles.parser import Modelfile, RefusedModelfile, printed, read_modelfile
 from seatrial.evals.modelfiles.source import serves
 from seatrial.evals.verdict import shorten
-from seatrial.training.chat_formats import ChatFormat, chat_format, renders_alike
+from seatrial.training.chat_formats import CALLED, TURNS, ChatFormat, chat_format, rendered, renders_alike
 
 # What Ollama 0.24 does where a Modelfile says nothing (DefaultOptions, api/types.go).
 DEFAULTS: Mapping[str, Any] = {
@@ -29,6 +31,12 @@ DEFAULTS: Mapping[str, Any] = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "typical_p": 1.0,
+}
+# Parameters of which more, or less, than the judged value changes no judged answer, and how to say so.
+COMPARED: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "num_ctx": ("at least ", operator.ge),  # more context cuts nothing that was judged
+    "temperature": ("", operator.le),  # below 0 decoding is greedy, too
+    "typical_p": ("", operator.ge),  # above 1 it removes nothing, either
 }
 # Parameters that leave greedy answers as they are, with the reason. All others are compared.
 HARMLESS: Mapping[str, str] = {
@@ -44,6 +52,12 @@ HARMLESS: Mapping[str, str] = {
     "num_thread": "how many threads compute",
     "use_mmap": "how the file is read",
 }
+# The values of those, from and to, with which there are answers; of what is not listed any will do.
+ANSWERED: Mapping[str, tuple[float, float]] = {
+    "num_batch": (1, math.inf),  # a batch of no tokens ends the runner
+    "num_thread": (-math.inf, 512),  # GGML_MAX_N_THREADS: each waits for all others before the next layer
+}
+OVERFLOW = 2**63 - 512  # integers travel as JSON; from here on Ollama's server makes negative ones of them
 # Parameters that Ollama 0.24 ignores and older ones obeyed: values that changed nothing there, None for any.
 IGNORED: Mapping[str, tuple[str, ...] | None] = {
     "low_vram": None,
@@ -116,7 +130,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         _system(written.system, judged.system),
         *_parameters(written.parameters, judged),
         *_ignored(written.ignored),
-        *_stops(written.parameters.get("stop", []), known, judged.control_tokens),
+        *_stops(written.parameters.get("stop", []), known, judged),
     ]
     return Judgement(findings, unsure)
 
@@ -134,7 +148,8 @@ def _source(written: Modelfile, judged: Judged) -> Finding:
 def _nothing(instruction: str, stage: str, said: Sequence[str], why: str = "") -> Finding:
     """An instruction that the judged answers were made without."""
     expected = "none" + (f": {why}" if why and said else "")
-    return Finding(f"Modelfile: {instruction}", stage, expected, shorten("; ".join(said) or "none"), not said)
+    found = shorten("; ".join(said) or '""') if said else "none"
+    return Finding(f"Modelfile: {instruction}", stage, expected, found, not said)
 
 
 def _system(written: str, expected: str) -> Finding:
@@ -162,11 +177,20 @@ def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[l
             f"the model's own template makes other prompts than {known.name} does, so Ollama must render them"
         )
         return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], "" if alike else why
+    spoken = _spoken(known, judged.system)
     findings = [
         Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
         for token in dict.fromkeys(TURN_TOKEN.findall(known.go))
+        if judged.tools or token in spoken
     ]
     return findings, f"the TEMPLATE is another than the one known for {known.name}, so Ollama must render it"
+
+
+def _spoken(known: ChatFormat, system: str, turns: Sequence[Mapping[str, Any]] = TURNS) -> str:
+    """A conversation in a chat format, with some system prompt where the task has one; of its words none are
+    those of the format. Without tools, if ``turns`` do not say otherwise."""
+    opening = [{"role": "system", "content": "Be brief."}] if system else []
+    return rendered(known.jinja, [*opening, *turns], known)
 
 
 def _words(template: str) -> str:
@@ -174,17 +198,30 @@ def _words(template: str) -> str:
     return re.sub(r"\{\{(?!-)\s*([^{}]*?)\s*(?<!-)\}\}", r"{{ \1 }}", template)
 
 
-def _stops(
-    stops: Sequence[str], known: ChatFormat | None, control_tokens: frozenset[str]
-) -> Iterator[Finding]:
+def _stops(stops: Sequence[str], known: ChatFormat | None, judged: Judged) -> Iterator[Finding]:
     needed = known.stop if known else ()
+    never = (judged.control_tokens | _marks_of_turns(known, judged.system)) - _marks_of_calls(known, judged)
     for stop in needed:
         found = ", ".join(map(repr, stops)) or "none"
         yield _stop(stop, TEMPLATE, "said", "said" if stop in stops else found, stop in stops)
     for stop in dict.fromkeys(stops):
-        if stop not in {*control_tokens, *needed}:
+        if stop not in {*never, *needed}:
             expected = "only tokens that no answer's text holds: others cut answers"
             yield _stop(stop, RUNTIME, expected, repr(stop), False)
+
+
+def _marks_of_turns(known: ChatFormat | None, system: str) -> set[str]:
+    """What begins and ends turns: with these words an answer would go on to speak for somebody else. Where
+    they are no control tokens, as Zephyr's are none, they are words all the same."""
+    return set(TURN_TOKEN.findall(_spoken(known, system))) if known else set()
+
+
+def _marks_of_calls(known: ChatFormat | None, judged: Judged) -> set[str]:
+    """Control tokens that stand in right answers where tools are called: Ollama writes them out."""
+    if known is None or not judged.tools:
+        return set()
+    called, plain = _spoken(known, judged.system, CALLED[:2]), _spoken(known, judged.system)
+    return {token for token in judged.control_tokens if token in called and token not in plain}
 
 
 def _stop(stop: str, stage: str, expected: str, found: str, ok: bool) -> Finding:
@@ -203,16 +240,24 @@ def _parameters(said: Mapping[str, Any], judged: Judged) -> Iterator[Finding]:
         "typical_p": 1,
     }
     for name, expected in wanted.items():
-        value = said.get(name, DEFAULTS[name])
-        # More context than was judged with cuts nothing that was judged.
-        right = value >= expected if name == "num_ctx" else value == expected
+        value, (least, holds) = said.get(name, DEFAULTS[name]), COMPARED.get(name, ("", operator.eq))
         found = str(value) if name in said else f"none: Ollama uses {value}"
-        least = "at least " if name == "num_ctx" else ""
+        found += ": more than Ollama can count to" if value >= OVERFLOW else ""
+        right = holds(value, expected) and value < OVERFLOW
         yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, f"{least}{expected}", found, right)
     for name, value in said.items():
         if name not in wanted and name != "stop":
-            why = HARMLESS.get(name, "none: what it does to answers is not known here")
-            yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, why, str(value), name in HARMLESS)
+            yield _harmless(name, value)
+
+
+def _harmless(name: str, value: Any) -> Finding:
+    least, most = ANSWERED.get(name, (-math.inf, math.inf))
+    right = name in HARMLESS and least <= value <= most
+    why = HARMLESS.get(name, "none: what it does to answers is not known here")
+    if not right and name in HARMLESS:
+        why = f"at least {least}: with less" if value < least else f"at most {most}: with more"
+        why += " Ollama may answer nothing"
+    return Finding(f"Modelfile: PARAMETER {name}", RUNTIME, why, str(value), right)
 
 
 def _ignored(said: Mapping[str, str]) -> Iterator[Finding]:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.evals.fidelity.metadata import Finding
+from seatrial.evals.fidelity.served_template import about_stops, about_template
 from seatrial.evals.fidelity.stages import RUNTIME, TEMPLATE
-from seatrial.evals.modelfiles.parser import Modelfile, RefusedModelfile, printed, read_modelfile
+from seatrial.evals.modelfiles.parser import READ_AS, Modelfile, RefusedModelfile, printed, read_modelfile
 from seatrial.evals.modelfiles.source import serves
 from seatrial.evals.verdict import shorten
-from seatrial.training.chat_formats import CALLED, TURNS, ChatFormat, chat_format, rendered, renders_alike
+from seatrial.training.chat_formats import chat_format
 
 # What Ollama 0.24 does where a Modelfile says nothing (DefaultOptions, api/types.go).
 DEFAULTS: Mapping[str, Any] = {
@@ -73,7 +74,6 @@ IGNORED: Mapping[str, tuple[str, ...] | None] = {
 # Architectures for which Ollama 0.24 renders prompts by code of its own, whatever TEMPLATE says
 # (createModel, server/create.go).
 RENDERED_BY_OLLAMA = ("gemma4", "laguna", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni")
-TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>|<[a-z]+_of_turn>|\[/?[A-Z_]+\]")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Judged:
         control_tokens: what never stands in an answer's text.
         architecture: the file's, such as ``llama``.
         tools: whether tools are called in a judged conversation.
+        ollama: the version that answered or, where none did, that whose reading of the Modelfile is judged.
     """
 
     system: str
@@ -100,6 +101,7 @@ class Judged:
     control_tokens: frozenset[str] = frozenset()
     architecture: str = ""
     tools: bool = False
+    ollama: str = READ_AS
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
     except RefusedModelfile as error:
         return Judgement([refused(str(error))])
     known = chat_format(judged.template, judged.system)
-    about_template, unsure = _template(written.template, known, judged)
+    in_template, unsure = about_template(written.template, known, judged)
     if judged.architecture in RENDERED_BY_OLLAMA:
         unsure = f"Ollama renders prompts of {judged.architecture} by code of its own, so it must be asked"
     findings = [
@@ -126,11 +128,12 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         _nothing("MESSAGE", RUNTIME, [f"{m['role']}: {m['content']}" for m in written.messages]),
         _nothing("RENDERER", TEMPLATE, written.renderer and [written.renderer]),
         _nothing("PARSER", RUNTIME, written.parser and [written.parser]),
-        *about_template,
+        _requires(written.requires, judged.ollama),
+        *in_template,
         _system(written.system, judged.system),
         *_parameters(written.parameters, judged),
         *_ignored(written.ignored),
-        *_stops(written.parameters.get("stop", []), known, judged),
+        *about_stops(written.parameters.get("stop", []), known, judged),
     ]
     return Judgement(findings, unsure)
 
@@ -152,80 +155,24 @@ def _nothing(instruction: str, stage: str, said: Sequence[str], why: str = "") -
     return Finding(f"Modelfile: {instruction}", stage, expected, found, not said)
 
 
+def _requires(written: str, ollama: str) -> Finding:
+    """Ollama 0.24 creates and serves the model all the same, so nobody else will say it."""
+    judged = _numbers(ollama)
+    right = _numbers(written)[: len(judged)] <= judged
+    expected = f"at most {ollama}" + ("" if right else ": a newer one may serve otherwise than was judged")
+    return Finding("Modelfile: REQUIRES", RUNTIME, expected, written or "none", right)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
+
+
 def _system(written: str, expected: str) -> Finding:
     found = written or "none"
     if written != expected and written == printed(expected):
         dropped = sorted({f"U+{ord(char):04X}" for char in expected if char not in printed(char)})
         found += f" (Ollama drops {', '.join(dropped)}: no Modelfile can hold it)"
     return Finding("Modelfile: SYSTEM", TEMPLATE, expected or "none", found, written == expected)
-
-
-# --- TEMPLATE and stop strings ---------------------------------------------------------------------------
-def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[list[Finding], str]:
-    """What can be told without a server. Another wording may render the same prompts, so only what no right
-    one lacks is looked for; whether its prompts are right, only a server that renders them can say."""
-    if not written:
-        guessed = "none: Ollama guesses one, or sends the question without a chat format"
-        return [Finding("Modelfile: TEMPLATE", TEMPLATE, "the model's chat format", guessed, False)], ""
-    if known is None:
-        return [], "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
-    if _words(written) == _words(known.go):
-        alike = all(
-            renders_alike(judged.template, known, judged.system, tools) for tools in {False, judged.tools}
-        )
-        why = (
-            f"the model's own template makes other prompts than {known.name} does, so Ollama must render them"
-        )
-        return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], "" if alike else why
-    spoken = _spoken(known, judged.system)
-    findings = [
-        Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
-        for token in dict.fromkeys(TURN_TOKEN.findall(known.go))
-        if judged.tools or token in spoken
-    ]
-    return findings, f"the TEMPLATE is another than the one known for {known.name}, so Ollama must render it"
-
-
-def _spoken(known: ChatFormat, system: str, turns: Sequence[Mapping[str, Any]] = TURNS) -> str:
-    """A conversation in a chat format, with some system prompt where the task has one; of its words none are
-    those of the format. Without tools, if ``turns`` do not say otherwise."""
-    opening = [{"role": "system", "content": "Be brief."}] if system else []
-    return rendered(known.jinja, [*opening, *turns], known)
-
-
-def _words(template: str) -> str:
-    """A Go template with the blanks inside its actions made one; those at a trim marker stay."""
-    return re.sub(r"\{\{(?!-)\s*([^{}]*?)\s*(?<!-)\}\}", r"{{ \1 }}", template)
-
-
-def _stops(stops: Sequence[str], known: ChatFormat | None, judged: Judged) -> Iterator[Finding]:
-    needed = known.stop if known else ()
-    never = (judged.control_tokens | _marks_of_turns(known, judged.system)) - _marks_of_calls(known, judged)
-    for stop in needed:
-        found = ", ".join(map(repr, stops)) or "none"
-        yield _stop(stop, TEMPLATE, "said", "said" if stop in stops else found, stop in stops)
-    for stop in dict.fromkeys(stops):
-        if stop not in {*never, *needed}:
-            expected = "only tokens that no answer's text holds: others cut answers"
-            yield _stop(stop, RUNTIME, expected, repr(stop), False)
-
-
-def _marks_of_turns(known: ChatFormat | None, system: str) -> set[str]:
-    """What begins and ends turns: with these words an answer would go on to speak for somebody else. Where
-    they are no control tokens, as Zephyr's are none, they are words all the same."""
-    return set(TURN_TOKEN.findall(_spoken(known, system))) if known else set()
-
-
-def _marks_of_calls(known: ChatFormat | None, judged: Judged) -> set[str]:
-    """Control tokens that stand in right answers where tools are called: Ollama writes them out."""
-    if known is None or not judged.tools:
-        return set()
-    called, plain = _spoken(known, judged.system, CALLED[:2]), _spoken(known, judged.system)
-    return {token for token in judged.control_tokens if token in called and token not in plain}
-
-
-def _stop(stop: str, stage: str, expected: str, found: str, ok: bool) -> Finding:
-    return Finding(f"Modelfile: PARAMETER stop {shorten(stop, 40)!r}", stage, expected, found, ok)
 
 
 # --- PARAMETER -------------------------------------------------------------------------------------------

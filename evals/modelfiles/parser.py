@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from seatrial.evals.modelfiles.values import InvalidValue, read_parameter
 
+READ_AS = "0.24"  # of Ollama
 INSTRUCTIONS = (
     *("from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter"),
     *("message", "requires"),

@@ -473,10 +473,8 @@ def test_line_ends_of_windows_are_no_finding_where_they_end_instructions(chatml_
     assert wrong(head.replace("\n", "\r\n") + template + rest.replace("\n", "\r\n")) == []
 
 
-def test_line_ends_of_windows_inside_the_template_are_for_a_server(good, wrong):
-    assert wrong(good.replace("\n", "\r\n")) == [
-        "the TEMPLATE is another than the one known for chatml, so Ollama must render it"
-    ]
+def test_line_ends_of_windows_inside_the_template_are_in_every_prompt(good, wrong):
+    assert wrong(good.replace("\n", "\r\n")) == [("TEMPLATE", "template")]
 
 
 def test_another_file_of_the_judged_name_beside_the_modelfile_is_found(chatml_gguf, good, tmp_path, wrong):

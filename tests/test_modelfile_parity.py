@@ -121,7 +121,10 @@ def test_where_none_can_be_written_it_is_asked_for(verdict):
 
 
 def with_another_template(text):
-    return text.replace("TEMPLATE", "LICENSE", 1) + 'TEMPLATE """<|im_start|><|im_end|>{{ .Prompt }}"""\n'
+    return (
+        text.replace("TEMPLATE", "LICENSE", 1)
+        + 'TEMPLATE """<|im_start|>{{ .System }}<|im_end|>{{ .Prompt }}"""\n'
+    )
 
 
 def test_a_template_that_only_a_server_could_judge_does_not_pass_without_one(verdict):

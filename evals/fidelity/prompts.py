@@ -115,7 +115,7 @@ def prompt_findings(
     """
     findings = []
     for messages, expected, found in zip(asked, trained, rendered, strict=True):
-        right, told = expected == found, _difference(expected, found)
+        right, told = expected == found, difference(expected, found)
         if by_go and not right and expected and found and calls_tools(messages):
             right = same_json(expected) == same_json(found)
             told = (told[0], "the same JSON, spelt as Go spells it") if right else told
@@ -123,7 +123,8 @@ def prompt_findings(
     return findings
 
 
-def _difference(expected: str | None, found: str | None) -> tuple[str, str]:
+def difference(expected: str | None, found: str | None) -> tuple[str, str]:
+    """Both in a few words: from shortly before the place where they part; None is one that is refused."""
     if expected == found:
         return "the trained template's text", "the same"
     if expected is None or found is None:

@@ -7,18 +7,21 @@ is on no list is a finding. Where the Modelfile is silent, Ollama's default is w
 
 from __future__ import annotations
 
+import math
+import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seatrial.evals.fidelity.metadata import Finding
+from seatrial.evals.fidelity.served_template import about_stops, about_template
 from seatrial.evals.fidelity.stages import RUNTIME, TEMPLATE
-from seatrial.evals.modelfiles.parser import Modelfile, RefusedModelfile, printed, read_modelfile
+from seatrial.evals.modelfiles.parser import READ_AS, Modelfile, RefusedModelfile, printed, read_modelfile
 from seatrial.evals.modelfiles.source import serves
 from seatrial.evals.verdict import shorten
-from seatrial.training.chat_formats import ChatFormat, chat_format, renders_alike
+from seatrial.training.chat_formats import chat_format
 
 # What Ollama 0.24 does where a Modelfile says nothing (DefaultOptions, api/types.go).
 DEFAULTS: Mapping[str, Any] = {
@@ -29,6 +32,12 @@ DEFAULTS: Mapping[str, Any] = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "typical_p": 1.0,
+}
+# Parameters of which more, or less, than the judged value changes no judged answer, and how to say so.
+COMPARED: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "num_ctx": ("at least ", operator.ge),  # more context cuts nothing that was judged
+    "temperature": ("", operator.le),  # below 0 decoding is greedy, too
+    "typical_p": ("", operator.ge),  # above 1 it removes nothing, either
 }
 # Parameters that leave greedy answers as they are, with the reason. All others are compared.
 HARMLESS: Mapping[str, str] = {
@@ -44,6 +53,12 @@ HARMLESS: Mapping[str, str] = {
     "num_thread": "how many threads compute",
     "use_mmap": "how the file is read",
 }
+# The values of those, from and to, with which there are answers; of what is not listed any will do.
+ANSWERED: Mapping[str, tuple[float, float]] = {
+    "num_batch": (1, math.inf),  # a batch of no tokens ends the runner
+    "num_thread": (-math.inf, 512),  # GGML_MAX_N_THREADS: each waits for all others before the next layer
+}
+OVERFLOW = 2**63 - 512  # integers travel as JSON; from here on Ollama's server makes negative ones of them
 # Parameters that Ollama 0.24 ignores and older ones obeyed: values that changed nothing there, None for any.
 IGNORED: Mapping[str, tuple[str, ...] | None] = {
     "low_vram": None,
@@ -59,7 +74,6 @@ IGNORED: Mapping[str, tuple[str, ...] | None] = {
 # Architectures for which Ollama 0.24 renders prompts by code of its own, whatever TEMPLATE says
 # (createModel, server/create.go).
 RENDERED_BY_OLLAMA = ("gemma4", "laguna", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni")
-TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>|<[a-z]+_of_turn>|\[/?[A-Z_]+\]")
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class Judged:
         control_tokens: what never stands in an answer's text.
         architecture: the file's, such as ``llama``.
         tools: whether tools are called in a judged conversation.
+        ollama: the version that answered or, where none did, that whose reading of the Modelfile is judged.
     """
 
     system: str
@@ -86,6 +101,7 @@ class Judged:
     control_tokens: frozenset[str] = frozenset()
     architecture: str = ""
     tools: bool = False
+    ollama: str = READ_AS
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
     except RefusedModelfile as error:
         return Judgement([refused(str(error))])
     known = chat_format(judged.template, judged.system)
-    about_template, unsure = _template(written.template, known, judged)
+    in_template, unsure = about_template(written.template, known, judged)
     if judged.architecture in RENDERED_BY_OLLAMA:
         unsure = f"Ollama renders prompts of {judged.architecture} by code of its own, so it must be asked"
     findings = [
@@ -112,11 +128,12 @@ def judge_modelfile(text: str, judged: Judged) -> Judgement:
         _nothing("MESSAGE", RUNTIME, [f"{m['role']}: {m['content']}" for m in written.messages]),
         _nothing("RENDERER", TEMPLATE, written.renderer and [written.renderer]),
         _nothing("PARSER", RUNTIME, written.parser and [written.parser]),
-        *about_template,
+        _requires(written.requires, judged.ollama),
+        *in_template,
         _system(written.system, judged.system),
         *_parameters(written.parameters, judged),
         *_ignored(written.ignored),
-        *_stops(written.parameters.get("stop", []), known, judged.control_tokens),
+        *about_stops(written.parameters.get("stop", []), known, judged),
     ]
     return Judgement(findings, unsure)
 
@@ -134,7 +151,20 @@ def _source(written: Modelfile, judged: Judged) -> Finding:
 def _nothing(instruction: str, stage: str, said: Sequence[str], why: str = "") -> Finding:
     """An instruction that the judged answers were made without."""
     expected = "none" + (f": {why}" if why and said else "")
-    return Finding(f"Modelfile: {instruction}", stage, expected, shorten("; ".join(said) or "none"), not said)
+    found = shorten("; ".join(said) or '""') if said else "none"
+    return Finding(f"Modelfile: {instruction}", stage, expected, found, not said)
+
+
+def _requires(written: str, ollama: str) -> Finding:
+    """Ollama 0.24 creates and serves the model all the same, so nobody else will say it."""
+    judged = _numbers(ollama)
+    right = _numbers(written)[: len(judged)] <= judged
+    expected = f"at most {ollama}" + ("" if right else ": a newer one may serve otherwise than was judged")
+    return Finding("Modelfile: REQUIRES", RUNTIME, expected, written or "none", right)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def _system(written: str, expected: str) -> Finding:
@@ -143,52 +173,6 @@ def _system(written: str, expected: str) -> Finding:
         dropped = sorted({f"U+{ord(char):04X}" for char in expected if char not in printed(char)})
         found += f" (Ollama drops {', '.join(dropped)}: no Modelfile can hold it)"
     return Finding("Modelfile: SYSTEM", TEMPLATE, expected or "none", found, written == expected)
-
-
-# --- TEMPLATE and stop strings ---------------------------------------------------------------------------
-def _template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[list[Finding], str]:
-    """What can be told without a server. Another wording may render the same prompts, so only what no right
-    one lacks is looked for; whether its prompts are right, only a server that renders them can say."""
-    if not written:
-        guessed = "none: Ollama guesses one, or sends the question without a chat format"
-        return [Finding("Modelfile: TEMPLATE", TEMPLATE, "the model's chat format", guessed, False)], ""
-    if known is None:
-        return [], "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
-    if _words(written) == _words(known.go):
-        alike = all(
-            renders_alike(judged.template, known, judged.system, tools) for tools in {False, judged.tools}
-        )
-        why = (
-            f"the model's own template makes other prompts than {known.name} does, so Ollama must render them"
-        )
-        return [Finding("Modelfile: TEMPLATE", TEMPLATE, known.name, known.name, True)], "" if alike else why
-    findings = [
-        Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
-        for token in dict.fromkeys(TURN_TOKEN.findall(known.go))
-    ]
-    return findings, f"the TEMPLATE is another than the one known for {known.name}, so Ollama must render it"
-
-
-def _words(template: str) -> str:
-    """A Go template with the blanks inside its actions made one; those at a trim marker stay."""
-    return re.sub(r"\{\{(?!-)\s*([^{}]*?)\s*(?<!-)\}\}", r"{{ \1 }}", template)
-
-
-def _stops(
-    stops: Sequence[str], known: ChatFormat | None, control_tokens: frozenset[str]
-) -> Iterator[Finding]:
-    needed = known.stop if known else ()
-    for stop in needed:
-        found = ", ".join(map(repr, stops)) or "none"
-        yield _stop(stop, TEMPLATE, "said", "said" if stop in stops else found, stop in stops)
-    for stop in dict.fromkeys(stops):
-        if stop not in {*control_tokens, *needed}:
-            expected = "only tokens that no answer's text holds: others cut answers"
-            yield _stop(stop, RUNTIME, expected, repr(stop), False)
-
-
-def _stop(stop: str, stage: str, expected: str, found: str, ok: bool) -> Finding:
-    return Finding(f"Modelfile: PARAMETER stop {shorten(stop, 40)!r}", stage, expected, found, ok)
 
 
 # --- PARAMETER -------------------------------------------------------------------------------------------
@@ -203,16 +187,24 @@ def _parameters(said: Mapping[str, Any], judged: Judged) -> Iterator[Finding]:
         "typical_p": 1,
     }
     for name, expected in wanted.items():
-        value = said.get(name, DEFAULTS[name])
-        # More context than was judged with cuts nothing that was judged.
-        right = value >= expected if name == "num_ctx" else value == expected
+        value, (least, holds) = said.get(name, DEFAULTS[name]), COMPARED.get(name, ("", operator.eq))
         found = str(value) if name in said else f"none: Ollama uses {value}"
-        least = "at least " if name == "num_ctx" else ""
+        found += ": more than Ollama can count to" if value >= OVERFLOW else ""
+        right = holds(value, expected) and value < OVERFLOW
         yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, f"{least}{expected}", found, right)
     for name, value in said.items():
         if name not in wanted and name != "stop":
-            why = HARMLESS.get(name, "none: what it does to answers is not known here")
-            yield Finding(f"Modelfile: PARAMETER {name}", RUNTIME, why, str(value), name in HARMLESS)
+            yield _harmless(name, value)
+
+
+def _harmless(name: str, value: Any) -> Finding:
+    least, most = ANSWERED.get(name, (-math.inf, math.inf))
+    right = name in HARMLESS and least <= value <= most
+    why = HARMLESS.get(name, "none: what it does to answers is not known here")
+    if not right and name in HARMLESS:
+        why = f"at least {least}: with less" if value < least else f"at most {most}: with more"
+        why += " Ollama may answer nothing"
+    return Finding(f"Modelfile: PARAMETER {name}", RUNTIME, why, str(value), right)
 
 
 def _ignored(said: Mapping[str, str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from seatrial.evals.fidelity.metadata import Finding
 from seatrial.evals.fidelity.served import Judged, judge_modelfile, refused
 from seatrial.evals.metrics.base import Metric, Score, counted, register
 from seatrial.evals.metrics.scores import score_of
-from seatrial.evals.modelfiles.parser import read_text
+from seatrial.evals.modelfiles.parser import READ_AS, read_text
 from seatrial.evals.models import calls_tools
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.chat_formats import chat_format, template_in
@@ -73,6 +73,7 @@ def _judged(evidence: Evidence) -> Judged:
         template=template or str(metadata.get("tokenizer.chat_template") or ""),
         control_tokens=control_tokens,
         architecture=architecture,
+        ollama=getattr(evidence.models.get("ollama"), "version", READ_AS),
         tools=any(calls_tools(case.question.messages) for cases in evidence.cases.values() for case in cases),
     )
 

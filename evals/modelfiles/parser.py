@@ -13,11 +13,13 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from seatrial.evals.modelfiles.values import InvalidValue, read_parameter
 
+READ_AS = "0.24"  # of Ollama
 INSTRUCTIONS = (
     *("from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter"),
     *("message", "requires"),
@@ -29,6 +31,7 @@ DEPRECATED = (
     *("mirostat", "mirostat_tau", "mirostat_eta"),
 )
 BLANKS, LINE_ENDS = " \t", "\r\n"
+PRINTED = Path(__file__).parent / "printed.txt"
 _LINE = re.compile(r"[^\r\n]*")
 _BETWEEN = re.compile(r"(?:[ \t\r\n]+|#[^\r\n]*)*")  # instructions
 SEMVER = re.compile(
@@ -254,9 +257,16 @@ def _closed(quotes: str, first: str, last: str, alone: bool) -> bool:
 
 def printed(text: str) -> str:
     """What Ollama keeps of a text: characters that print, blanks and line ends."""
-    if text.isprintable():
-        return text
-    return "".join(char for char in text if char.isprintable() or char in BLANKS + LINE_ENDS)
+    return text if text.isascii() and text.isprintable() else _dropped().sub("", text)
+
+
+@cache
+def _dropped() -> re.Pattern[str]:
+    """A character that is on no line of ``printed.txt``, and neither a blank nor a line's end."""
+    lines = PRINTED.read_text(encoding="ascii").splitlines()
+    spans = " ".join(line for line in lines if not line.startswith("#")).split()
+    kept = ("-".join(re.escape(chr(int(end, 16))) for end in span.split("-")) for span in spans)
+    return re.compile(f"[^{''.join(kept)}{BLANKS}{LINE_ENDS}]")
 
 
 def _either(names: Sequence[str]) -> str:

@@ -42,6 +42,6 @@ def serves(sources: Sequence[str], file: Path, sha256: str, folder: Path) -> boo
 
 
 def _expanded(source: str, folder: Path) -> Path:
-    if source.startswith("~"):
-        return Path(os.path.expanduser(source))
-    return folder / source  # an absolute one stays as it is
+    """Where Ollama looks: it takes ``x/..`` out of a path as it is written, whether or not ``x`` exists."""
+    path = os.path.expanduser(source) if source.startswith("~") else source
+    return Path(os.path.abspath(folder / path))  # an absolute one stays as it is

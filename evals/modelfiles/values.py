@@ -18,9 +18,12 @@ KINDS = {
 }
 TRUE, FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 DIGITS = r"[0-9](?:_?[0-9])*"
-DECIMAL = re.compile(rf"[+-]?(?:{DIGITS}\.?(?:{DIGITS})?|\.{DIGITS})(?:[eE][+-]?{DIGITS})?")
+HEX_DIGITS = r"[0-9a-fA-F](?:_?[0-9a-fA-F])*"
+# None may split a row of digits in two: it would try every place, and a long row would take hours.
+INTEGER = re.compile(r"([+-]?)0*([0-9]{1,19})")  # Python itself reads no number of 5,000 digits
+DECIMAL = re.compile(rf"[+-]?(?:{DIGITS}(?:\.(?:{DIGITS})?)?|\.{DIGITS})(?:[eE][+-]?{DIGITS})?")
 HEXADECIMAL = re.compile(
-    r"[+-]?0[xX](?:_?[0-9a-fA-F])*\.?[0-9a-fA-F]*(?:_?[0-9a-fA-F])*[pP][+-]?[0-9](?:_?[0-9])*"
+    rf"[+-]?0[xX](?:_?{HEX_DIGITS}(?:\.(?:{HEX_DIGITS})?)?|\.{HEX_DIGITS})[pP][+-]?{DIGITS}"
 )
 SPECIAL = re.compile(r"(?P<sign>[+-]?)(?P<infinity>inf(?:inity)?)|nan", re.IGNORECASE)
 
@@ -35,9 +38,7 @@ def read_parameter(name: str, text: str) -> Any:
         case "float":
             return _float(text)
         case "int":
-            if not re.fullmatch(r"[+-]?[0-9]+", text) or not -(2**63) <= int(text) < 2**63:
-                raise InvalidValue(f"invalid int value [{text}]")
-            return int(text)
+            return _int(text)
         case "bool":
             if text not in TRUE + FALSE:
                 raise InvalidValue(f"invalid bool value [{text}]")
@@ -46,6 +47,15 @@ def read_parameter(name: str, text: str) -> Any:
             return [text]
         case _:
             raise InvalidValue(f"unknown parameter '{name}'")
+
+
+def _int(text: str) -> int:
+    """A 64-bit integer, as Go reads one."""
+    written = INTEGER.fullmatch(text)
+    value = int("".join(written.groups())) if written else None
+    if value is None or not -(2**63) <= value < 2**63:
+        raise InvalidValue(f"invalid int value [{text}]")
+    return value
 
 
 def _float(text: str) -> float:

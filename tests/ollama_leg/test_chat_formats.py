@@ -5,6 +5,7 @@ SEATRIAL_OLLAMA=/where/it/is/ollama python -m pytest tests/ollama_leg/test_chat_
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 
@@ -15,6 +16,7 @@ from seatrial.training import base
 from seatrial.training.chat_formats import CALLED, CHAT_FORMATS, TOOLS, TURNS, rendered, same_json
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import file_digest
+from tests.test_modelfile_template import OTHERS, SAME
 
 REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")
 SYSTEM = {"role": "system", "content": 'Be brief:\n\n  "lamp" & <on>.'}
@@ -67,6 +69,16 @@ def ollama(no_server, monkeypatch, tmp_path):
 def test_ollama_renders_what_the_jinja_template_renders(known, ollama):
     found = ollama(known, CONVERSATIONS)
     assert found == [rendered(known.jinja, messages, known) for messages in CONVERSATIONS]
+
+
+@pytest.mark.parametrize("name", [*SAME, *OTHERS])
+def test_ollama_renders_another_spelling_alike_and_another_text_otherwise(name, ollama):
+    known = next(each for each in CHAT_FORMATS if each.name == "chatml")
+    changed = dataclasses.replace(known, go=known.go.replace(*{**SAME, **OTHERS}[name]))
+    assert changed != known
+    found = ollama(changed, CONVERSATIONS)
+    wanted = [rendered(known.jinja, messages, known) for messages in CONVERSATIONS]
+    assert [one == two for one, two in zip(found, wanted, strict=True)] == [name in SAME] * len(wanted)
 
 
 def test_ollama_finds_the_calls_in_an_answer(ollama, no_server):

@@ -58,6 +58,20 @@ def modelfile_parameter_model(good: Good, out: Path) -> Artefact:
     return _with_line(good, out, "PARAMETER model smollm2:135m")
 
 
+@fault(
+    "runtime",
+    "A path was put together by a script; last month's file of the same name lies beside the Modelfile.",
+)
+def modelfile_from_by_a_detour(good: Good, out: Path) -> Artefact:
+    shutil.copyfile(good.base_gguf, out / good.gguf.name)
+    return _replaced(good, out, f"FROM ./{good.gguf.name}", f"FROM build/../{good.gguf.name}")
+
+
+@fault("runtime", "It was made for an Ollama that is not out yet: this one creates it without a word.")
+def modelfile_requires_a_newer_ollama(good: Good, out: Path) -> Artefact:
+    return _with_line(good, out, "REQUIRES 99.0.0")
+
+
 # --- what it is asked --------------------------------------------------------------------------------------
 @fault("runtime", "Examples for a bare base model were left in the Modelfile: they open every conversation.")
 def modelfile_with_messages(good: Good, out: Path) -> Artefact:
@@ -84,6 +98,31 @@ def modelfile_system_wrapped(good: Good, out: Path) -> Artefact:
     return _replaced(good, out, "Answer with", "Answer\nwith")
 
 
+@fault("template", "Saved on Windows: the line ends inside the template's quotes are part of every prompt.")
+def modelfile_line_ends_of_windows(good: Good, out: Path) -> Artefact:
+    artefact = good.artefact.but(modelfile=out / "Modelfile")
+    artefact.modelfile.write_bytes(good.modelfile.read_text(encoding="utf-8").replace("\n", "\r\n").encode())
+    return artefact
+
+
+@fault(
+    "template", "The template was put on lines of its own, so that every prompt begins with an empty line."
+)
+def modelfile_template_on_its_own_lines(good: Good, out: Path) -> Artefact:
+    return _replaced(good, out, 'TEMPLATE """', 'TEMPLATE """\n')
+
+
+@fault("template", "An older template, of one question, whose place for the system prompt was left out.")
+def modelfile_template_without_system(good: Good, out: Path) -> Artefact:
+    turn = "<|im_start|>user\n{{ .Prompt }}<|im_end|>\n<|im_start|>assistant\n"
+    return _with_line(good, out, f'TEMPLATE """{turn}"""')
+
+
+@fault("template", "The quotes of the licence were not closed: it goes on to the end of the template.")
+def modelfile_licence_swallows_the_template(good: Good, out: Path) -> Artefact:
+    return _replaced(good, out, "TEMPLATE", 'LICENSE """\nApache-2.0\nTEMPLATE')
+
+
 # --- how it answers ----------------------------------------------------------------------------------------
 @fault("runtime", "A demo was to be more creative.")
 def modelfile_temperature(good: Good, out: Path) -> Artefact:
@@ -98,6 +137,16 @@ def modelfile_temperature_commented_out(good: Good, out: Path) -> Artefact:
 @fault("runtime", "A small context was set on a small machine: prompts lose their beginning.")
 def modelfile_num_ctx(good: Good, out: Path) -> Artefact:
     return _with_line(good, out, "PARAMETER num_ctx 64")
+
+
+@fault("runtime", "As much context as there is, it was meant; Ollama counts over and takes four tokens.")
+def modelfile_num_ctx_beyond_counting(good: Good, out: Path) -> Artefact:
+    return _with_line(good, out, "PARAMETER num_ctx 9223372036854775807")
+
+
+@fault("runtime", "Zero was to mean: decide yourself. The runner ends with every question.")
+def modelfile_num_batch_zero(good: Good, out: Path) -> Artefact:
+    return _with_line(good, out, "PARAMETER num_batch 0")
 
 
 @fault("runtime", "A limit for a health check: answers end after four tokens.")
@@ -134,6 +183,11 @@ def modelfile_unknown_parameter(good: Good, out: Path) -> Artefact:
 @fault("runtime", "A quote was lost, so the last value never ends.")
 def modelfile_open_quote(good: Good, out: Path) -> Artefact:
     return _with_line(good, out, 'SYSTEM """You are')
+
+
+@fault("runtime", "A comment behind a value in quotes: the quotes are open again, and never end.")
+def modelfile_comment_behind_quotes(good: Good, out: Path) -> Artefact:
+    return _with_line(good, out, 'LICENSE """Apache-2.0""" # as the base')
 
 
 @fault("runtime", "A template of Docker's: ENTRYPOINT is no instruction of Ollama's.")

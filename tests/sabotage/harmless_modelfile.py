@@ -92,3 +92,32 @@ def modelfile_stop_at_control_token(good: Good, out: Path) -> Artefact:
 def modelfile_from_a_copy(good: Good, out: Path) -> Artefact:
     shutil.copyfile(good.gguf, out / "model.gguf")
     return with_modelfile(good, out, lambda text: text.replace(f"./{good.gguf.name}", "model.gguf"))
+
+
+@harmless("The template was explained in a comment and laid out; trim markers take the blanks away.")
+def modelfile_template_laid_out(good: Good, out: Path) -> Artefact:
+    layout = 'TEMPLATE """{{- /* turn by turn */ -}}\n\n{{- range .Messages }}'
+    return with_modelfile(good, out, lambda text: text.replace('TEMPLATE """{{ range .Messages }}', layout))
+
+
+@harmless("Saved by an editor that writes UTF-16, and says so with a byte order mark.")
+def modelfile_in_utf_16(good: Good, out: Path) -> Artefact:
+    artefact = good.artefact.but(modelfile=out / "Modelfile")
+    artefact.modelfile.write_bytes(good.modelfile.read_text(encoding="utf-8").encode("utf-16"))
+    return artefact
+
+
+@harmless("Instructions in columns, parted by tabs.")
+def modelfile_tabs(good: Good, out: Path) -> Artefact:
+    return with_modelfile(
+        good, out, lambda text: re.sub(r"(?m)^(FROM|SYSTEM|PARAMETER) (\w+ )?", _with_tabs, text)
+    )
+
+
+def _with_tabs(said: re.Match[str]) -> str:
+    return said[0].replace(" ", "\t")
+
+
+@harmless("All layers on a GPU that this machine has not, as a model card for a larger one says.")
+def modelfile_more_layers_than_there_are(good: Good, out: Path) -> Artefact:
+    return _with_lines(good, out, "PARAMETER num_gpu 999\nPARAMETER num_batch 64")

@@ -1,11 +1,11 @@
 """A GGUF file's header as runtimes take it: which keys they read, and what they make of absent ones.
 
 What our own export does not say may still decide answers, so every key counts but those that no runtime reads
-while it answers. A key that is in one header only is right if its value is what its absence means. Values have
-kinds, too: asked for a whole number of 32 bits, llama.cpp refuses a file that has one of 64 there, and Ollama
-takes its default instead. Taken from llama.cpp (``llama-model.cpp``, ``llama-vocab.cpp``, ``common.cpp``) and
-from Ollama's own engine (``model/models``): where those two make different things of an absent key, it has no
-meaning here.
+while it answers. A key that is in one header only is right if its value is what its absence means. Values
+have kinds, too: asked for a whole number of 32 bits, llama.cpp refuses a file that has one of 64 there, and
+Ollama takes its default instead. Taken from llama.cpp (``llama-model.cpp``, ``llama-vocab.cpp``,
+``common.cpp``) and from Ollama's own engine (``model/models``): where those two make different things of an
+absent key, it has no meaning here.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def findings(reference, tmp_path):
     def findings(change) -> dict[str, str]:
         content = gguf_edit.read(reference)
         change(content)
-        file = gguf_edit.write(content, tmp_path / "changed.gguf")
+        file = gguf_edit.write(content, tmp_path / f"{len(list(tmp_path.iterdir()))}.gguf")
         found = compare(file, reference.parent, TOKENIZER, reference, None)
         return {finding.check: finding.stage for finding in found if not finding.ok}
 
@@ -108,7 +108,8 @@ READ = {
     "tokenizer.ggml.fim_pad_token_id": 3,
     "tokenizer.ggml.eos_token_ids": [2, 3],
     "tokenizer.ggml.suppress_tokens": [3],
-    "tokenizer.ggml.scores": [1.0, 2.0, 3.0, 4.0],
+    "tokenizer.ggml.scores": [1.0, 2.0],  # fewer than tokens: llama.cpp refuses the file
+    "tokenizer.ggml.token_type_count": 2,
     "tokenizer.ggml.precompiled_charsmap": [1],
     "tokenizer.chat_template.tool_use": "{{ tools }}",
     "general.sampling.temp": 1.5,
@@ -141,7 +142,17 @@ UNREAD = {
     "general.base_model.0.name": "base",
     "general.a_note_of_our_own": "x",
     "quantize.imatrix.file": "imatrix.dat",
-    "split.count": 1,
+    "tokenizer.ggml.scores": [1.0, 2.0, 3.0, 4.0],  # byte pairs are joined by rank
+    "tokenizer.ggml.unknown_token_id": 3,
+    "tokenizer.ggml.eom_token_id": 2,
+    "tokenizer.ggml.eos_token_ids": [2],
+    "tokenizer.chat_template.tool_use": TEMPLATE,
+    "tokenizer.huggingface.json": "{}",
+    "llama.attention.scale": 0.25,
+    "llama.attention.clamp_kqv": 0.0,
+    "llama.logit_scale": 1.0,
+    "llama.tensor_data_layout": "Meta AI original pth",
+    "general.name": "assistant of ours",
     "qwen2.rope.freq_base": 1.0,
     "company.build": "4711",
 }
@@ -157,6 +168,56 @@ def test_a_key_that_a_runtime_reads_is_found_although_our_own_export_does_not_sa
 @pytest.mark.parametrize("key", UNREAD)
 def test_a_key_that_changes_nothing_is_not_found(key, findings):
     assert findings(lambda content: content.say(key, UNREAD[key])) == {}
+
+
+# As another kind of value llama.cpp refuses these, whatever they say, and Ollama takes its default.
+KINDS = {
+    "llama.context_length": (512, "UINT64"),
+    "llama.block_count": (1, "INT32"),
+    "llama.embedding_length": (64, "FLOAT32"),
+    "llama.rope.freq_base": (100000, "UINT32"),
+    "llama.vocab_size": (4, "UINT64"),
+    "llama.expert_count": (0, "UINT16"),
+    "llama.attention.causal": (1, "UINT8"),
+    "llama.rope.scaling.factor": (1, "UINT32"),
+    "llama.rope.scaling.attn_factor": (1.0, "FLOAT64"),
+    "split.count": (1, "UINT32"),
+    "tokenizer.ggml.eos_token_id": (2, "INT64"),
+    "tokenizer.ggml.unknown_token_id": (3, "UINT64"),
+    "tokenizer.ggml.padding_token_id": (2, "INT32"),
+    "tokenizer.ggml.add_bos_token": (0, "UINT32"),
+    "tokenizer.ggml.add_space_prefix": (0, "UINT8"),
+    "tokenizer.ggml.token_type": ([1, 3, 3, 1], "UINT32"),
+    "general.file_type": (1, "UINT64"),
+    "general.name": (7, "UINT32"),
+}
+# Nothing reads them in a file that is not split, has no experts, or at all.
+ANY_KIND = {
+    "split.count": (1, "UINT16"),
+    "split.no": (0, "UINT64"),
+    "split.tensors.count": (2, "INT64"),
+    "llama.expert_shared_count": (0, "UINT16"),
+    "general.quantization_version": (2, "UINT64"),
+    "general.size_label": (1, "UINT8"),
+    "quantize.imatrix.entries_count": (4, "INT64"),
+    "company.weights": ([0.5], "FLOAT64"),
+}
+
+
+@pytest.mark.parametrize("key", KINDS)
+def test_a_value_of_another_kind_than_is_read_is_found_although_it_is_right(key, findings):
+    stage = "tokenizer" if key.startswith("tokenizer.") else "conversion"
+    assert findings(lambda content: content.say(key, *KINDS[key])) == {key: stage}
+
+
+@pytest.mark.parametrize("key", ANY_KIND)
+def test_a_value_that_nobody_reads_may_be_of_any_kind(key, findings):
+    assert findings(lambda content: content.say(key, *ANY_KIND[key])) == {}
+
+
+@pytest.mark.parametrize("name", ["phi-3 for tickets", "My-Phi3-mini"])
+def test_a_name_by_which_llama_cpp_tokenises_otherwise_is_found(name, findings):
+    assert findings(lambda content: content.say("general.name", name)) == {"general.name": "tokenizer"}
 
 
 def test_scaling_by_a_factor_is_found_whatever_the_type_is_said_to_be(findings):
@@ -211,6 +272,35 @@ def test_a_tensor_that_our_own_export_does_not_have_is_found(name, findings):
         content.tensors[name] = content.tensors["token_embd.weight"]
 
     assert findings(add) == {"number of tensors": "conversion", f"shape of {name}": "conversion"}
+
+
+def test_tensors_that_lie_where_ggml_cannot_map_them_are_found(findings):
+    def aligned(by, author):
+        def change(content):
+            content.say("general.alignment", by)
+            content.say("general.author", author)
+
+        return findings(change)
+
+    assert {"place of the tensors": "conversion"} in [aligned(1, "a"), aligned(1, "two")]
+    assert aligned(64, "a") == aligned(4096, "two") == {}
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0"])
+def test_a_norm_in_fewer_bits_is_found_as_no_runtime_computes_with_it(kind, reference, tmp_path):
+    from gguf import GGMLQuantizationType, quants
+
+    def with_norm(kind):
+        content = gguf_edit.read(reference)
+        numbers = quants.quantize(np.ones(64, dtype=np.float32), kind)
+        content.tensors["blk.0.attn_norm.weight"] = gguf_edit.Tensor(numbers, kind)
+        return gguf_edit.write(content, tmp_path / f"{kind.name}.gguf")
+
+    right, file = with_norm(GGMLQuantizationType.F32), with_norm(GGMLQuantizationType[kind])
+    for quantised in (None, right):
+        found = compare(file, reference.parent, TOKENIZER, right, quantised)
+        wrong = {finding.check: finding.stage for finding in found if not finding.ok}
+        assert wrong == {"type of blk.0.attn_norm.weight": "quantisation"}
 
 
 def test_tensors_in_another_order_are_the_same(findings):
@@ -273,6 +363,43 @@ def _endless(data: bytes) -> bytes:
     return data[:place] + struct.pack("<IQ", 4, 2**30) + data[place + 12 :]
 
 
+def _with_key(data: bytes, key: bytes, value: bytes) -> bytes:
+    """One key more, before the others. It has a multiple of 32 bytes, so that the tensors stay aligned."""
+    assert (8 + len(key) + len(value)) % 32 == 0
+    (count,) = struct.unpack("<Q", data[16:24])
+    return data[:16] + struct.pack("<QQ", count + 1, len(key)) + key + value + data[24:]
+
+
+def _list_of_lists(data: bytes) -> bytes:
+    return _with_key(data, b"company.lists of lists x", struct.pack("<IIQIQI", 9, 9, 1, 4, 1, 7))
+
+
+def _empty_key(data: bytes) -> bytes:
+    return _with_key(data, b"", struct.pack("<IQ", 8, 12) + b"twelve bytes")
+
+
+def _offset(data: bytes, tensor: bytes, dimensions: int = 2) -> int:
+    return data.index(tensor) + len(tensor) + 4 + 8 * dimensions + 4
+
+
+def _gap(data: bytes) -> bytes:
+    """32 bytes that belong to nobody lie before the last tensor."""
+    place, size = _offset(data, b"blk.0.attn_q.weight"), 2 * 64 * 64
+    (offset,) = struct.unpack("<Q", data[place : place + 8])
+    moved = data[:place] + struct.pack("<Q", offset + 32) + data[place + 8 :]
+    return moved[:-size] + bytes(32) + moved[-size:]
+
+
+def _twice_the_same_bytes(data: bytes) -> bytes:
+    place = _offset(data, b"blk.0.attn_q.weight")
+    return data[:place] + struct.pack("<Q", 0) + data[place + 8 :]
+
+
+def _other_byte_order(data: bytes) -> bytes:
+    """Of the header no more than the version is needed to tell."""
+    return data[:4] + struct.pack(">IQQ", 3, 0, 0)
+
+
 DAMAGED = {
     "empty": lambda data: b"",
     "no GGUF": lambda data: b"not a model at all",
@@ -281,6 +408,11 @@ DAMAGED = {
     "a key twice": _twice,
     "a tensor of unknown type": _unknown_type,
     "an endless list": _endless,
+    "a list of lists": _list_of_lists,
+    "an empty key": _empty_key,
+    "a gap between tensors": _gap,
+    "two tensors of the same bytes": _twice_the_same_bytes,
+    "the other byte order": _other_byte_order,
 }
 
 
@@ -293,6 +425,15 @@ def test_a_damaged_file_is_one_finding_and_no_traceback(damage, reference, tmp_p
     assert quantization_of(file) is None
     with pytest.raises(SeatrialError, match="is not a whole GGUF file"):
         open_gguf(file)
+
+
+def test_a_name_that_is_no_utf_8_is_no_damage(reference, tmp_path):
+    text = "Jörg, who has an old editor, eh".encode("latin-1")[:30]
+    file = tmp_path / "latin.gguf"
+    value = struct.pack("<IQ", 8, len(text)) + text
+    file.write_bytes(_with_key(reference.read_bytes(), b"general.author", value))
+    assert all(finding.ok for finding in compare(file, reference.parent, TOKENIZER, reference, None))
+    assert open_gguf(file).fields["general.author"].contents().startswith("J\\xf6rg")
 
 
 def test_a_file_without_tensors_is_found(findings):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter, quants
 from safetensors.numpy import save_file
 
 from seatrial.evals.fidelity.chain import EXPLAINED, _rounded_more
@@ -21,8 +21,8 @@ from seatrial.evals.fidelity.parts import updates
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from seatrial.evals.fidelity.strength import Strength, fit
 from seatrial.evals.fidelity.tensors import tensors, values
-from seatrial.evals.fidelity.weights import SEVERAL, compare, of_file
-from seatrial.evals.fidelity.yardstick import packed
+from seatrial.evals.fidelity.weights import ELSEWHERE, SEVERAL, compare, of_file
+from seatrial.evals.fidelity.yardstick import packed, rounded
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.store import Artifact, Store, file_digest
 
@@ -216,6 +216,106 @@ def test_where_only_updated_tensors_are_wrong_their_errors_tell_rounding_from_me
     # Assigned instead of added: along the update there is next to nothing, but no rounding is so coarse.
     assigned = {name: trained.update[name] for name in some}
     assert set(wrong(trained.compare(trained.file(weights | assigned, "Q4_K"))).values()) == {MERGE}
+
+
+def pruned(update, keep):
+    return np.where(abs(update) >= np.quantile(abs(update), 1 - keep), update, 0)
+
+
+def dropped(update, share):
+    """What is left is made larger, so that on average nothing is lost (DARE, arXiv:2311.03099)."""
+    kept = np.random.default_rng(2).random(update.shape) >= share
+    return update * kept / (1 - share)
+
+
+# Done to each update. Most leave the adapter as strong as it was, or are too small a part of it to show there.
+UPDATES = {
+    "small ones pruned": lambda update: pruned(update, 0.5),
+    "dropped at random": lambda update: dropped(update, 0.5),
+    "clipped": lambda update: np.clip(update, -update.std(), update.std()),
+    "averaged with the base": lambda update: update / 2,
+    "of another adapter": lambda update: np.roll(update, 7, axis=0),
+}
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q8_0"])
+@pytest.mark.parametrize("change", UPDATES)
+def test_errors_that_follow_the_updates_are_the_merges_fault_however_many_they_are(change, kind, trained):
+    weights = trained.merged()
+    for name, update in trained.update.items():
+        weights[name] = weights[name] - update + UPDATES[change](update).astype(np.float32)
+    found = trained.compare(trained.file(weights, kind))
+    assert wrong(found) == dict.fromkeys(trained.update, MERGE)
+
+
+@pytest.mark.parametrize("first", ["Q4_0", "Q3_K"])
+def test_errors_of_a_rounding_that_came_before_are_the_quantisations_fault(first, trained):
+    rough = trained.merged()
+    for name in trained.update:
+        rough[name] = rounded(rough[name], GGMLQuantizationType[first])
+    found = wrong(trained.compare(trained.file(rough, "Q8_0")))
+    assert found == dict.fromkeys(trained.update, QUANTISATION)
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q8_0"])
+@pytest.mark.parametrize("factor", [0.9, 0.5, 1.5])
+def test_a_single_module_of_another_strength_is_the_merges_fault(factor, kind, trained):
+    weights, name = trained.merged(), "blk.1.ffn_up.weight"
+    weights[name] += (factor - 1) * trained.update[name]
+    assert wrong(trained.compare(trained.file(weights, kind))) == {name: MERGE}
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_K"])
+def test_a_merge_in_bfloat16_is_right(kind, trained):
+    def short(numbers):
+        packed = quants.quantize(numbers.astype(np.float32), GGMLQuantizationType.BF16)
+        return quants.dequantize(packed, GGMLQuantizationType.BF16)
+
+    weights = trained.merged(adapter=0.0)
+    for name, update in trained.update.items():
+        weights[name] = short(short(weights[name]) + short(update))
+    assert wrong(trained.compare(trained.file(weights, kind))) == {}
+
+
+def unpermuted(weights, heads):
+    """Rows in transformers' order again."""
+    return weights.reshape(heads, len(weights) // heads // 2, 2, -1).swapaxes(1, 2).reshape(weights.shape)
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q4_K"])
+def test_rows_that_the_conversion_left_in_their_order_are_its_fault_and_not_the_merges(kind, trained):
+    weights = trained.merged()
+    some = [name for name in weights if "attn_q" in name or "attn_v" in name]
+    for name in some:
+        weights[name] = unpermuted(weights[name], HEADS)
+    file = trained.file(weights, kind)
+    found = trained.compare(file)
+    assert len(some) > SEVERAL and wrong(found) == dict.fromkeys(some, CONVERSION)
+    moved = {finding.check for finding in found if finding.found.endswith(ELSEWHERE)}
+    assert moved == set(some)
+    folders = trained.folder / "adapter", trained.folder / "base"
+    own = trained.folder / "own-f16.gguf"
+    assert fit(file, own, None, *folders, moved=moved).right
+    assert not fit(file, own, None, *folders).right
+
+
+def test_a_tensor_that_is_a_little_off_everywhere_is_no_damaged_file(trained):
+    weights = trained.merged()
+    for name, factor in {"blk.1.attn_norm.weight": 1.01, "blk.1.ffn_up.weight": 1.004}.items():
+        changed = weights | {name: weights[name] * factor}
+        assert wrong(trained.compare(trained.file(changed, "F16"))) == {name: CONVERSION}
+
+
+@pytest.mark.parametrize(("kind", "bit"), [("F16", 10), ("F16", 13), ("F16", 15), ("BF16", 7), ("BF16", 15)])
+def test_a_single_flipped_bit_is_a_damaged_file(kind, bit, trained):
+    name, file = "blk.1.ffn_up.weight", trained.file(trained.merged(), kind)
+    data = bytearray(file.read_bytes())
+    place = next(t.data_offset for t in open_gguf(file).tensors if t.name == name) + 2 * SIZE * 9
+    largest = int(np.argmax(abs(trained.merged()[name][9])))
+    data[place + 2 * largest + bit // 8] ^= 1 << bit % 8
+    flipped = trained.folder / f"flipped-{kind}-{bit}.gguf"
+    flipped.write_bytes(data)
+    assert wrong(trained.compare(flipped)) == {name: FILE}
 
 
 def test_updates_that_went_to_the_next_layer_are_the_merges_fault(trained):

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seatrial.evals.fidelity.findings import Finding as Finding
-from seatrial.evals.fidelity.header import LABEL, PADDING, Header, read_header
+from seatrial.evals.fidelity.header import ALIGNED, LABEL, NAME, PADDING, Header, read_header
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
 from seatrial.evals.verdict import shorten
 from seatrial.training.errors import SeatrialError
 
 # Hugging Face model_type -> llama.cpp architecture, where it is not the same name without its underscores.
 ARCHITECTURES = {"mistral": "llama", "mixtral": "llama"}
+NO_TENSOR: tuple[tuple[int, ...] | None, str | None] = (None, None)
 # GGUF key after the architecture -> key of config.json (Hugging Face).
 SIZES = {
     "context_length": "max_position_embeddings",
@@ -89,6 +91,8 @@ def _against_config(
 
 def _against_export(file: Header, reference: Header) -> Iterator[Finding]:
     """Every key that a runtime may read, whichever of the two headers says it."""
+    if file.names_that_count != reference.names_that_count:
+        yield _equal(NAME, TOKENIZER, reference.fields.get(NAME), file.fields.get(NAME))
     for key in sorted({*file.fields, *reference.fields}):
         if not (file.reads(key) or reference.reads(key)):
             continue
@@ -96,10 +100,20 @@ def _against_export(file: Header, reference: Header) -> Iterator[Finding]:
         if found is None and key == PADDING:  # no runtime pads a prompt
             continue
         finding = _equal(key, _stage_of(key), expected, found)
+        if file.spare(key) and reference.spare(key):
+            finding = replace(finding, ok=True)
         silent, said = (file, expected) if found is None else (reference, found)
         if not finding.ok and None in (expected, found) and _means(silent, key, said):
-            finding = Finding(key, finding.stage, finding.expected, finding.found, True)
-        yield finding
+            finding = replace(finding, ok=True)
+        yield _kind(key, file, reference, finding) if key in file.fields else finding
+
+
+def _kind(key: str, file: Header, reference: Header, finding: Finding) -> Finding:
+    """The finding on a value that the file says, or that its kind is not the one as which it is read."""
+    said = reference.kinds.get(key) or reference.kind_read(key, file.fields[key])
+    if not finding.ok or said in (None, file.kinds[key]):
+        return finding
+    return replace(finding, expected=str(said), found=file.kinds[key], ok=False)
 
 
 def _means(silent: Header, key: str, said: Any) -> bool:
@@ -115,15 +129,21 @@ def _stage_of(key: str) -> str:
 
 def _tensors(file: Header, reference: Header, quantised: Header | None) -> Iterator[Finding]:
     yield _equal("number of tensors", CONVERSION, len(reference.tensors), len(file.tensors))
+    if file.data % ALIGNED:
+        yield _equal(
+            "place of the tensors", CONVERSION, f"a multiple of {ALIGNED} bytes", f"byte {file.data}"
+        )
     for name in sorted({*file.tensors, *reference.tensors}):
-        shapes = [h.tensors[name][0] if name in h.tensors else None for h in (reference, file)]
-        if shapes[0] != shapes[1]:
-            yield _equal(f"shape of {name}", CONVERSION, *shapes)
+        (shape, kind), (found_shape, found) = (h.tensors.get(name, NO_TENSOR) for h in (reference, file))
+        if shape != found_shape:
+            yield _equal(f"shape of {name}", CONVERSION, shape, found_shape)
+        elif kind != found and len(shape or ()) == 1:  # no runtime computes with a norm that was rounded
+            yield _equal(f"type of {name}", QUANTISATION, kind, found)
     if quantised is None:
         return
-    for name, (_, kind) in quantised.tensors.items():
-        found = file.tensors.get(name, (None, None))[1]
-        if found is not None and found != kind:
+    for name, (shape, kind) in quantised.tensors.items():
+        found = file.tensors.get(name, NO_TENSOR)[1]
+        if found is not None and found != kind and len(shape or ()) > 1:
             # A finer type, as by --output-tensor-type, loses nothing. With an importance matrix llama.cpp
             # mixes types in its own way, which no plain file shows: its cost is for the divergence to say.
             right = bits_per_weight(found) > bits_per_weight(kind) or file.by_importance

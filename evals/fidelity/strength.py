@@ -14,7 +14,7 @@ than another one of the same type is bounded by the square that it loses: least 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ def fit(
     adapter: Path,
     base: Path | None,
     held: Mapping[str, Any] | None = None,
+    moved: Collection[str] = (),
 ) -> Strength | None:
     """Fit over at most ``FITTED`` changed tensors; None where the model's layout is not known here.
 
@@ -124,16 +125,14 @@ def fit(
         f16: our own export of the trained model; ``quantised``: our own quantisation of it, if there is one.
         base: folder with the weights that training rounded, if known, and how it ``held`` them; then the
             trained tensors are those of our own merge, whoever made ``f16``.
+        moved: tensors whose rows the conversion put at other places, which say nothing of the merge.
     """
     found, trained = tensors(file), tensors(f16)
     own = tensors(quantised) if quantised else {}
     exact = by_merge(adapter, f16, base, held) if base and held else None
     parts = exact if exact is not None else by_matrices(adapter, f16, trained, base)
-    there = {
-        name: make
-        for name, make in parts.items()
-        if name in found and name in trained and shape(found[name]) == shape(trained[name])
-    }
+    shared = {name for name in found if name in trained and shape(found[name]) == shape(trained[name])}
+    there = {name: make for name, make in parts.items() if name in shared.difference(moved)}
     layers = {name: make for name, make in there.items() if name not in WHOLE_TENSORS}
     fitted = dict(list(layers.items())[:: max(1, len(layers) // FITTED)])
     whole = {name: make for name, make in there.items() if name in WHOLE_TENSORS}

@@ -32,10 +32,18 @@ from seatrial.training.store import Artifact, Step
 SEVERAL = 3  # wrong tensors up to which single tensors are at fault
 MANY = 0.25  # share of wrong tensors from which the whole model is wrong, not some tensors
 FEW_ROWS = 0.1  # share of a tensor's rows below which the damage is local, as in a damaged file
+SPREAD = (
+    0.2  # by how much squared errors follow squared updates that no rounding made: that gives 0.95 to 1.14
+)
+SAMPLE = 16  # tensors, evenly spread, that are asked whether their errors follow their updates
+BLOCK = 32  # neighbours in a row, which a quantisation rounds alike: among them its errors follow nothing
 NOISE = 0.1  # median multiple of their updates up to which errors lie across them, as those of rounding do
+ELSEWHERE = "; its rows or columns are there, at other places"
+SAME = 0.9  # cosine of two rows that are one row, rounded
 COARSEST = 0.7  # relative error beyond any rounding: one bit a weight leaves √(1 - 2/π) = 0.6 of normal ones
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
+MOST = 0.3  # share of a tensor's squared error along its update from which it is the merge's, too
 PACKAGES = (
     "gguf",
     "llama-cpp-python",
@@ -102,7 +110,8 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> dict[str, Any]
             added = {each.name: each for each in updates(adapter, f16)} if adapter else {}
             findings = compare(file, f16, own, added)
         if adapter:
-            found["strength"] = fit(file, f16, own, adapter, base, request["held"])
+            moved = {finding.check for finding in findings if finding.found.endswith(ELSEWHERE)}
+            found["strength"] = fit(file, f16, own, adapter, base, request["held"], moved)
         if adapter and base and request["given"]:
             found["merge"] = fit(f16, f16, None, adapter, base, request["held"])
     except NotImplementedError as error:  # a type that the gguf package cannot unpack
@@ -120,12 +129,13 @@ def _path(text: str | None) -> Path | None:
 def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, Update]) -> list[Finding]:
     """One finding a tensor. Tensors of another shape are left to :mod:`seatrial.evals.fidelity.metadata`.
 
-    Where much of the file is wrong, the quantisation is blamed; where several tensors with an update
-    (``added``) are and no other, the merge if their errors lie along their updates or are larger than
-    those of any rounding, and else the quantisation, which rounds the same tensors. A single tensor whose
-    error lies along its update is the merge's, too; a few rows are a damaged file's, the rest is
-    the conversion's. Where the adapter's strength is wrong as well, the chain puts all of them down to the
-    merge.
+    Where much of the file is wrong, the quantisation is blamed, unless errors follow the updates element by
+    element, as they do where those were pruned, clipped or taken from another adapter; where several tensors
+    with an update (``added``) are and no other, the merge if their errors follow their updates, lie along
+    them, or are larger than those of any rounding, and else the quantisation, which rounds the same tensors.
+    A single tensor whose error lies along its update is the merge's, too; a few rows are a damaged file's,
+    the rest is the conversion's, and so is, in any number, what lies at other places (``ELSEWHERE``). Where
+    the adapter's strength is wrong as well, the chain puts all of them down to the merge.
     """
     found, trained, own = tensors(file), tensors(f16), tensors(quantised) if quantised else {}
     shared = [name for name in found if name in trained and shape(found[name]) == shape(trained[name])]
@@ -136,21 +146,36 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     medians = _medians(errors.values())
     judged = {name: _judged(name, error, named, medians) for name, error in errors.items()}
     wrong = {name for name, (finding, _) in judged.items() if not finding.ok}
+    for name in sorted(wrong):
+        if errors[name].share > COARSEST and _elsewhere(values(found[name]), values(trained[name])):
+            finding, rows = judged[name]
+            judged[name] = replace(finding, found=finding.found + ELSEWHERE), rows
+            wrong.remove(name)
+
+    def blame(stage: str) -> list[Finding]:
+        return [
+            replace(each, stage=stage if name in wrong else CONVERSION) for name, (each, _) in judged.items()
+        ]
+
+    def follow() -> bool:
+        names = sorted(wrong & added.keys())[:: max(1, len(wrong & added.keys()) // SAMPLE)]
+        spreads = [_spread(found[n], trained[n], own.get(n), added[n].values()) for n in names]
+        return bool(spreads) and abs(statistics.median(spreads) - 1) > SPREAD
+
     if len(wrong) > max(1, MANY * len(judged)):
-        return [replace(finding, stage=QUANTISATION) for finding, _ in judged.values()]
+        return blame(MERGE if follow() else QUANTISATION)
     if len(wrong) > SEVERAL and wrong <= added.keys():
         shares = [_share(values(found[name]), values(trained[name]), added[name].values()) for name in wrong]
         along = statistics.median(map(abs, shares)) > NOISE
         beyond = statistics.median(errors[name].share for name in wrong) > COARSEST
-        stage = MERGE if along or beyond else QUANTISATION
-        return [replace(finding, stage=stage) for finding, _ in judged.values()]
+        return blame(MERGE if along or beyond or follow() else QUANTISATION)
     merged = {
         name
         for name in wrong & added.keys()
         if _along(values(found[name]), values(trained[name]), added[name].values())
     }
     return [
-        replace(finding, stage=MERGE if name in merged else FILE if rows < FEW_ROWS else CONVERSION)
+        replace(finding, stage=MERGE if name in merged else FILE if 0 < rows < FEW_ROWS else CONVERSION)
         for name, (finding, rows) in judged.items()
     ]
 
@@ -160,12 +185,15 @@ class _Error:
     """How far each row of a tensor is from the trained one (norms), and how far plain rounding would be.
 
     ``error`` is None for a tensor of the same bytes as our own, ``allowed`` where there is no plain rounding.
+    ``most`` is the largest error of one weight of a row, relative to the row's largest, where a type rounds
+    each weight by itself.
     """
 
     kind: str
     size: Any
     error: Any = None
     allowed: Any = None
+    most: Any = 0.0
 
     @property
     def share(self) -> float:
@@ -183,13 +211,20 @@ def _error(tensor: Any, trained: Any, own: Any) -> _Error:
     if same and np.array_equal(own.data, tensor.data):
         return _Error(kind.name, None)
     right = values(trained)
-    plain = values(own) if same else yardstick.rounded(right, kind)
+    plain, error = _plain(tensor, right, own), values(tensor) - right
     return _Error(
         kind.name,
         np.linalg.norm(right, axis=1) + 1e-12,
-        np.linalg.norm(values(tensor) - right, axis=1),
+        np.linalg.norm(error, axis=1),
         None if plain is None else np.linalg.norm(plain - right, axis=1),
+        abs(error).max(axis=1) / (abs(right).max(axis=1) + 1e-12) if kind in yardstick.WHOLE else 0.0,
     )
+
+
+def _plain(tensor: Any, right: Any, own: Any) -> Any:
+    """What is ``right``, rounded to the type of ``tensor``; None where llama.cpp cannot."""
+    same = own is not None and own.tensor_type == tensor.tensor_type
+    return values(own) if same else yardstick.rounded(right, tensor.tensor_type)
 
 
 def _medians(errors: Iterable[_Error]) -> dict[str, float]:
@@ -222,7 +257,7 @@ def _judged(name: str, error: _Error, imatrix: bool, medians: Mapping[str, float
     bound = slack * np.linalg.norm(allowed) + yardstick.ROUNDING * np.linalg.norm(error.size)
     row_slack = max(slack, yardstick.ROW_SLACK)
     worst = row_slack * np.maximum(allowed, np.median(allowed)) + 10 * yardstick.ROUNDING * error.size
-    bad = error.error > worst
+    bad = (error.error > worst) | (error.most > yardstick.ELEMENT)
     whole = np.linalg.norm(error.size)
     finding = Finding(
         name,
@@ -245,11 +280,41 @@ def _share(found: Any, trained: Any, update: Any) -> float:
     return float(np.vdot(error, update)) / square
 
 
+def _elsewhere(found: Any, trained: Any) -> bool:
+    """Whether a tensor has the trained one's rows at other places, or its columns, or those as rows."""
+    import numpy as np
+
+    for rows, others in ((found, trained), (found.T, trained.T), (found, trained.T)):
+        some = rows[:: max(1, len(rows) // SAMPLE)]
+        if some.shape[1] == others.shape[1] and np.isfinite(some).all():
+            sizes = np.linalg.norm(some, axis=1)[:, None] * np.linalg.norm(others, axis=1)
+            if np.median(np.max(some @ others.T / (sizes + 1e-12), axis=1)) > SAME:
+                return True
+    return False
+
+
+def _spread(tensor: Any, trained: Any, own: Any, update: Any) -> float:
+    """How much larger squared errors are where squared updates are, among neighbours: 1 where neither knows
+    of the other, or where that cannot be said."""
+    import numpy as np
+
+    right = values(trained)
+    plain = _plain(tensor, right, own)
+    error = values(tensor) - (right if plain is None else plain)
+    if error.shape != update.shape or error.shape[1] % BLOCK or not np.isfinite(error).all():
+        return 1.0
+    errors, updates = (np.square(each, dtype=np.float64).reshape(-1, BLOCK) for each in (error, update))
+    apart = float(np.sum(errors.mean(axis=1) * updates.mean(axis=1)))
+    return float(np.sum((errors * updates).mean(axis=1))) / apart if apart else 1.0
+
+
 def _along(found: Any, trained: Any, update: Any) -> bool:
     """Whether a tensor is the trained one but for a multiple of its update."""
     import numpy as np
 
     multiple = _share(found, trained, update)
+    if multiple and multiple**2 * np.vdot(update, update) > MOST * np.sum((found - trained) ** 2):
+        return True
     if abs(multiple) <= ALONG:
         return False
     left = np.linalg.norm(found - trained - multiple * update) / np.linalg.norm(trained)

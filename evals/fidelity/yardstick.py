@@ -20,7 +20,10 @@ from gguf import GGMLQuantizationType
 SLACK = 1.25  # a tensor may be this much further from the trained one than our own rounding is
 IMATRIX_SLACK = 1.5  # the same in a file that names its importance matrix
 ROW_SLACK = 3.0  # the same for the worst row of a tensor, whose error varies more
-ROUNDING = 2e-3  # relative error of a row that 16-bit rounding explains
+# Relative error of a row that 16-bit rounding explains: a merge in bfloat16 rounds base, update and sum, by
+# 0.0024 together.
+ROUNDING = 2.5e-3
+ELEMENT = 0.015  # ... of a single weight, relative to the largest of its row; a flipped bit is more
 PEERS_SLACK = 2.0  # multiple of the median share that tensors of the same type lose
 WHOLE = {GGMLQuantizationType[name] for name in ("F64", "F32", "F16", "BF16")}
 BY_IMATRIX = ("IQ1", "IQ2", "IQ3_XXS")  # beginnings of the types that llama-quantize refuses without one

@@ -51,9 +51,14 @@ class Gguf:
         """Change the value of a key that is there; its type stays."""
         self.metadata[key] = replace(self.metadata[key], value=value)
 
-    def say(self, key: str, value: Any) -> None:
-        """Add a key, or say another value; what kind of GGUF value a new one is follows from Python's."""
-        if key in self.metadata:
+    def say(self, key: str, value: Any, kind: str | None = None) -> None:
+        """Add a key, or say another value; what kind of GGUF value a new one is follows from Python's, or is
+        ``kind``, such as ``UINT64``, which for a list is that of its items."""
+        if kind and isinstance(value, list):
+            self.metadata[key] = Value(value, GGUFValueType.ARRAY, GGUFValueType[kind])
+        elif kind:
+            self.metadata[key] = Value(value, GGUFValueType[kind])
+        elif key in self.metadata:
             self[key] = value
         elif isinstance(value, list):
             self.metadata[key] = Value(value, GGUFValueType.ARRAY, _kind(value[0]))

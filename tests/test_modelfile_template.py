@@ -69,6 +69,12 @@ def test_where_the_model_s_own_template_makes_other_prompts_another_text_may_be_
     assert found == ["the TEMPLATE is another than the one known for chatml, so Ollama must render it"]
 
 
+def test_two_messages_of_one_role_are_left_to_a_server(wrong):
+    """Ollama makes one turn of them before any template sees them."""
+    found = wrong("chatml", lambda text: text, merged=True)
+    assert found == ["Ollama makes one turn of two messages of the same role, so Ollama must render them"]
+
+
 UNSAID = {
     "neither question nor system prompt": ("<|im_start|><|im_end|>", ["the question", "the system prompt"]),
     "no system prompt": ("<|im_start|>user\n{{ .Prompt }}<|im_end|>", ["the system prompt"]),

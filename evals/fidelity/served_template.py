@@ -25,6 +25,7 @@ ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 TRIM_BEFORE, TRIM_AFTER = re.compile(r"\s*\{\{-\s"), re.compile(r"\s-\}\}\s*")
 COMMENT = re.compile(r"(?:\s*\{\{-\s|\{\{)/\*.*?\*/(?:\s-\}\}\s*|\}\})", re.DOTALL)
 NAME = "Modelfile: TEMPLATE"
+MERGED = "Ollama makes one turn of two messages of the same role"
 
 
 def about_template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[list[Finding], str]:
@@ -38,8 +39,10 @@ def about_template(written: str, known: ChatFormat | None, judged: Judged) -> tu
     asked = {False, judged.tools}
     alike = all(renders_alike(judged.template, known, judged.system, tools) for tools in asked)
     if _words(written) == _words(known.go):
-        why = f"the model's own template makes other prompts than {known.name} does, so Ollama must render "
-        return [Finding(NAME, TEMPLATE, known.name, known.name, True)], "" if alike else f"{why}them"
+        doubt = f"the model's own template makes other prompts than {known.name} does" if not alike else ""
+        doubt = doubt or (MERGED if judged.merged else "")
+        unsure = f"{doubt}, so Ollama must render them" if doubt else ""
+        return [Finding(NAME, TEMPLATE, known.name, known.name, True)], unsure
     spoken = _spoken(known, judged.system)
     findings = [
         Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
@@ -67,7 +70,7 @@ def about_stops(stops: Sequence[str], known: ChatFormat | None, judged: Judged) 
 
 def _fields(written: str, system: str) -> Iterator[Finding]:
     """Without these in a TEMPLATE, Ollama says neither the question nor the system prompt."""
-    needed = {"the question": (".Messages", ".Prompt")}
+    needed: dict[str, tuple[str, ...]] = {"the question": (".Messages", ".Prompt")}
     needed |= {"the system prompt": (".Messages", ".System", system)} if system else {}
     for what, fields in needed.items():
         if not any(field in written for field in fields):

@@ -81,6 +81,14 @@ def test_ollama_renders_another_spelling_alike_and_another_text_otherwise(name, 
     assert [one == two for one, two in zip(found, wanted, strict=True)] == [name in SAME] * len(wanted)
 
 
+def test_ollama_makes_one_turn_of_two_messages_of_one_role(ollama):
+    known = next(each for each in CHAT_FORMATS if each.name == "chatml")
+    once, twice = ({"role": "user", "content": "One.\n\nTwo."},), TURNS[:1] * 2
+    found = ollama(known, [once, twice])
+    assert [prompt.count("<|im_start|>user") for prompt in found] == [1, 1]
+    assert rendered(known.jinja, twice, known).count("<|im_start|>user") == 2
+
+
 def test_ollama_finds_the_calls_in_an_answer(ollama, no_server):
     """The model is shown two calls in the format of Qwen, and makes a third."""
     known = next(each for each in CHAT_FORMATS if each.name == "chatml-tools")

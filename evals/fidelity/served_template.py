@@ -24,6 +24,8 @@ TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>|<[a-z]+_of_turn>|\[/?[A-Z_]+\]")
 ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 TRIM_BEFORE, TRIM_AFTER = re.compile(r"\s*\{\{-\s"), re.compile(r"\s-\}\}\s*")
 COMMENT = re.compile(r"(?:\s*\{\{-\s|\{\{)/\*.*?\*/(?:\s-\}\}\s*|\}\})", re.DOTALL)
+QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|`[^`]*`|\'(?:\\.|[^\'\\])*\'')
+BLOCKS, END = [["if"], ["range"], ["with"], ["block"], ["define"]], ["end"]
 NAME = "Modelfile: TEMPLATE"
 MERGED = "Ollama makes one turn of two messages of the same role"
 
@@ -33,6 +35,8 @@ def about_template(written: str, known: ChatFormat | None, judged: Judged) -> tu
     if not written:
         guessed = "none: Ollama guesses one, or sends the question without a chat format"
         return [Finding(NAME, TEMPLATE, "the model's chat format", guessed, False)], ""
+    if broken := _broken(written):
+        return [Finding(NAME, TEMPLATE, "a Go template", broken, False)], ""
     if known is None:
         why = "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
         return list(_fields(written, judged.system)), why
@@ -66,6 +70,21 @@ def about_stops(stops: Sequence[str], known: ChatFormat | None, judged: Judged) 
         if stop not in {*never, *needed}:
             expected = "only tokens that no answer's text holds: others cut answers"
             yield _stop(stop, RUNTIME, expected, repr(stop), False)
+
+
+def _broken(written: str) -> str:
+    """Why this is no Go template, by its braces and blocks; what else is wrong, only Ollama can tell."""
+    depth, written = 0, COMMENT.sub("", written)
+    for action in ACTION.findall(written):
+        said = QUOTED.sub("", action[2:-2]).lstrip("- ").split()
+        if any(brace in word for word in said for brace in "{}"):
+            return f"{shorten(action, 40)} is not closed"
+        depth += (said[:1] in BLOCKS) - (said[:1] == END)
+        if depth < 0:
+            return "an {{ end }} too many"
+    if "{{" in ACTION.sub("", written):
+        return "an action that is not closed"
+    return "an {{ end }} is missing" if depth else ""
 
 
 def _fields(written: str, system: str) -> Iterator[Finding]:

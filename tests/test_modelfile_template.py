@@ -6,6 +6,7 @@ python -m pytest tests/test_modelfile_template.py
 """
 
 import functools
+import time
 
 import pytest
 
@@ -38,6 +39,7 @@ OTHERS = {
     "line ends of Windows": ("\n", "\r\n"),
     "a trim marker that takes a line end": ("{{ .Content }}", "{{- .Content }}"),
     "another role": ("assistant", "Assistant"),
+    "a comment between a line end and the trim marker": ("{{ range", "\n{{/* all */}}{{- range"),
     "a comment beside a line end": ("{{ range", "{{/* turn by turn */}}\n{{ range"),
 }
 
@@ -78,6 +80,7 @@ BROKEN = {
     "both are": ("{{ .Role }}", "{{ .Role"),
     "a brace is missing at the beginning of the last": ("assistant\n", "assistant\n{{ .Response"),
     "an if without an end": ("{{ .Content }}", "{{ if .Content }}{{ .Content }}"),
+    "a comment between the braces": ("{{ .Role }}", "{{ .Role }{{/* who */}}}"),
     "a brace inside": ("{{ .Role }}", "{{ {.Role} }}"),
 }
 WHOLE = {
@@ -97,6 +100,13 @@ def test_what_is_no_go_template_is_told_without_a_server(wrong, name):
 def test_what_only_looks_broken_is_none(name):
     known = next(each for each in CHAT_FORMATS if each.name == "chatml")
     assert not _broken(known.go.replace(*WHOLE[name]))
+
+
+@pytest.mark.parametrize("row", [" ", "\n", "{{", "{{ ", "x{{-", "}}", "{{ end }}", "{{/*"])
+def test_a_long_row_of_anything_is_judged_at_once(wrong, row):
+    started = time.monotonic()
+    assert wrong("chatml", changed_template("assistant", row * 10_000))
+    assert time.monotonic() - started < 5  # what looks at every rest of it takes minutes
 
 
 @pytest.mark.parametrize("known", CHAT_FORMATS, ids=lambda known: known.name)

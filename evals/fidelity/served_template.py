@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>|<[a-z]+_of_turn>|\[/?[A-Z_]+\]")
 ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-TRIM_BEFORE, TRIM_AFTER = re.compile(r"\s*\{\{-\s"), re.compile(r"\s-\}\}\s*")
-COMMENT = re.compile(r"(?:\s*\{\{-\s|\{\{)/\*.*?\*/(?:\s-\}\}\s*|\}\})", re.DOTALL)
+# From a blank that begins its row: a long row of blanks is tried once, not from each of them.
+TRIM_BEFORE, TRIM_AFTER = re.compile(r"(?:(?<!\s)\s*)?\{\{-\s"), re.compile(r"\s-\}\}\s*")
+COMMENT = re.compile(r"(?:(?:(?<!\s)\s*)?(?<!\{)\{\{-\s|(?<!\{)\{\{)/\*.*?\*/(?:\s-\}\}\s*|\}\})", re.DOTALL)
+APART = "\0"  # for a comment, which parts what stands beside it; no Modelfile holds one
 QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|`[^`]*`|\'(?:\\.|[^\'\\])*\'')
 BLOCKS, END = [["if"], ["range"], ["with"], ["block"], ["define"]], ["end"]
 NAME = "Modelfile: TEMPLATE"
@@ -74,7 +76,9 @@ def about_stops(stops: Sequence[str], known: ChatFormat | None, judged: Judged) 
 
 def _broken(written: str) -> str:
     """Why this is no Go template, by its braces and blocks; what else is wrong, only Ollama can tell."""
-    depth, written = 0, COMMENT.sub("", written)
+    if written.rfind("{{") > written.rfind("}}"):
+        return "an action that is not closed"
+    depth, written = 0, COMMENT.sub(APART, written)
     for action in ACTION.findall(written):
         said = QUOTED.sub("", action[2:-2]).lstrip("- ").split()
         if any(brace in word for word in said for brace in "{}"):
@@ -82,8 +86,6 @@ def _broken(written: str) -> str:
         depth += (said[:1] in BLOCKS) - (said[:1] == END)
         if depth < 0:
             return "an {{ end }} too many"
-    if "{{" in ACTION.sub("", written):
-        return "an action that is not closed"
     return "an {{ end }} is missing" if depth else ""
 
 
@@ -110,8 +112,9 @@ def _other_text(written: str, right: str) -> Iterator[Finding]:
 def _words(template: str) -> str:
     """A Go template that renders the same: without comments, with its trim markers carried out (they take
     the blanks before or after them away) and with one blank where an action may have many."""
-    template = TRIM_AFTER.sub(" }}", TRIM_BEFORE.sub("{{ ", COMMENT.sub("", template)))
-    return ACTION.sub(lambda action: "{{ " + _single_blanks(action[0][2:-2].strip()) + " }}", template)
+    template = TRIM_AFTER.sub(" }}", TRIM_BEFORE.sub("{{ ", COMMENT.sub(APART, template)))
+    template = ACTION.sub(lambda action: "{{ " + _single_blanks(action[0][2:-2].strip()) + " }}", template)
+    return template.replace(APART, "")
 
 
 def _single_blanks(action: str) -> str:

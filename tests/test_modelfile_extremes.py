@@ -81,7 +81,15 @@ def test_a_number_that_never_ends_is_refused_at_once(written):
 
 @pytest.mark.parametrize(
     ("written", "value"),
-    [("0x1.8p1", 3), ("0x_1_0p0", 16), ("0x.8p1", 1), ("1.", 1), ("1_0.2_5e0_1", 102.5), ("0" * 6000, 0)],
+    [
+        ("0x1.8p1", 3),
+        ("0x_1_0p0", 16),
+        ("0x.8p1", 1),
+        ("1.", 1),
+        ("1_0.2_5e0_1", 102.5),
+        ("0" * 6000, 0),
+        ("3.4028235e38", 3.4028235e38),
+    ],
 )
 def test_a_float_is_read_in_every_spelling_of_go(written, value):
     assert read_parameter("temperature", written) == value

@@ -10,8 +10,10 @@ import pytest
 from gguf import GGUFWriter
 
 from seatrial.evals.built import Built
+from seatrial.evals.cases import Case
 from seatrial.evals.criteria import judge
 from seatrial.evals.evidence import Evidence
+from seatrial.evals.models import Question
 from seatrial.evals.models.ollama import OllamaRefuses
 from seatrial.evals.task import load_task
 from seatrial.evals.verdict import FAIL, NOT_EVALUATED, PASS
@@ -57,12 +59,13 @@ def taken_in(folder, change=lambda text: text, template=CHATML, step="given-file
 def verdict(tmp_path):
     """The verdict on a file that came without a trained model."""
 
-    def verdict(change=lambda text: text, given=True, prompts=None, **made):
+    def verdict(change=lambda text: text, given=True, prompts=None, cases=(), **made):
         shipped = taken_in(tmp_path / "shipped", change, **made)
         export = Built(shipped=shipped, modelfile=shipped.path / "Modelfile" if given else None)
         absent = {} if prompts else {"ollama": "no Ollama server answers"}
         models = {"ollama": Server()} if prompts else {}
-        evidence = Evidence(None, TASK, {name: [] for name in TASK.case_sets}, models, export, {}, absent)
+        asked = {**{name: [] for name in TASK.case_sets}, "domain": list(cases)}
+        evidence = Evidence(None, TASK, asked, models, export, {}, absent)
         if prompts:
             evidence.chain.served_prompts = prompts
         return judge(CRITERION, evidence)
@@ -131,6 +134,12 @@ def test_a_template_that_only_a_server_could_judge_does_not_pass_without_one(ver
     found = verdict(with_another_template)
     assert found.status == NOT_EVALUATED
     assert "Ollama must render it: no Ollama server answers" in found.reason
+
+
+def test_two_messages_of_one_role_in_a_case_do_not_pass_without_a_server(verdict):
+    twice = ({"role": "user", "content": "Add milk."}, {"role": "user", "content": "And bread."})
+    found = verdict(cases=[Case("c", Question("c", twice), "domain", "domain.jsonl:1")])
+    assert (found.status, "one turn of two messages" in found.reason) == (NOT_EVALUATED, True)
 
 
 def test_what_else_is_wrong_is_told_without_a_server(verdict):

@@ -6,9 +6,11 @@ python -m pytest tests/test_modelfile_template.py
 """
 
 import functools
+import time
 
 import pytest
 
+from seatrial.evals.fidelity.served_template import _broken
 from seatrial.training.chat_formats import CHAT_FORMATS
 from tests.test_modelfile_extremes import found_in, with_line
 
@@ -37,6 +39,7 @@ OTHERS = {
     "line ends of Windows": ("\n", "\r\n"),
     "a trim marker that takes a line end": ("{{ .Content }}", "{{- .Content }}"),
     "another role": ("assistant", "Assistant"),
+    "a comment between a line end and the trim marker": ("{{ range", "\n{{/* all */}}{{- range"),
     "a comment beside a line end": ("{{ range", "{{/* turn by turn */}}\n{{ range"),
 }
 
@@ -67,6 +70,54 @@ def test_where_the_model_s_own_template_makes_other_prompts_another_text_may_be_
     own = "{{ '<|im_start|>' + messages[0].content }}"
     found = wrong("chatml", changed_template("assistant", "model"), template=own)
     assert found == ["the TEMPLATE is another than the one known for chatml, so Ollama must render it"]
+
+
+# Which Ollama refuses to make a model from.
+BROKEN = {
+    "an end is missing": ("{{ end }}", ""),
+    "an end too many": ("{{ end }}", "{{ end }}{{ end }}"),
+    "a brace is missing at the end": ("{{ .Role }}", "{{ .Role }"),
+    "both are": ("{{ .Role }}", "{{ .Role"),
+    "a brace is missing at the beginning of the last": ("assistant\n", "assistant\n{{ .Response"),
+    "an if without an end": ("{{ .Content }}", "{{ if .Content }}{{ .Content }}"),
+    "a comment between the braces": ("{{ .Role }}", "{{ .Role }{{/* who */}}}"),
+    "a brace inside": ("{{ .Role }}", "{{ {.Role} }}"),
+}
+WHOLE = {
+    "braces in quotes": ("{{ .Role }}", '{{ "{" | printf "%.0s" }}{{ .Role }}'),
+    "a closing pair in text": ("{{ .Role }}", "{{ .Role }} }}"),
+    "an else": ("{{ .Content }}", "{{ if .Content }}{{ .Content }}{{ else if .Role }}{{ else }}{{- end -}}"),
+    "an end in a comment": ("{{ .Role }}", "{{/* {{ end }} */}}{{ .Role }} "),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_go_template_is_told_without_a_server(wrong, name):
+    assert wrong("chatml", changed_template(*BROKEN[name])) == [("TEMPLATE", "template")]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_only_looks_broken_is_none(name):
+    known = next(each for each in CHAT_FORMATS if each.name == "chatml")
+    assert not _broken(known.go.replace(*WHOLE[name]))
+
+
+@pytest.mark.parametrize("row", [" ", "\n", "{{", "{{ ", "x{{-", "}}", "{{ end }}", "{{/*"])
+def test_a_long_row_of_anything_is_judged_at_once(wrong, row):
+    started = time.monotonic()
+    assert wrong("chatml", changed_template("assistant", row * 10_000))
+    assert time.monotonic() - started < 5  # what looks at every rest of it takes minutes
+
+
+@pytest.mark.parametrize("known", CHAT_FORMATS, ids=lambda known: known.name)
+def test_no_known_template_is_broken(known):
+    assert not _broken(known.go)
+
+
+def test_two_messages_of_one_role_are_left_to_a_server(wrong):
+    """Ollama makes one turn of them before any template sees them."""
+    found = wrong("chatml", lambda text: text, merged=True)
+    assert found == ["Ollama makes one turn of two messages of the same role, so Ollama must render them"]
 
 
 UNSAID = {

@@ -88,6 +88,7 @@ class Judged:
         control_tokens: what never stands in an answer's text.
         architecture: the file's, such as ``llama``.
         tools: whether tools are called in a judged conversation.
+        merged: whether in a judged conversation two messages of one role follow each other.
         ollama: the version that answered or, where none did, that whose reading of the Modelfile is judged.
     """
 
@@ -101,6 +102,7 @@ class Judged:
     control_tokens: frozenset[str] = frozenset()
     architecture: str = ""
     tools: bool = False
+    merged: bool = False
     ollama: str = READ_AS
 
 

@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 
 TURN_TOKEN = re.compile(r"<\|[a-z_]+\|>|<[a-z]+_of_turn>|\[/?[A-Z_]+\]")
 ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-TRIM_BEFORE, TRIM_AFTER = re.compile(r"\s*\{\{-\s"), re.compile(r"\s-\}\}\s*")
-COMMENT = re.compile(r"(?:\s*\{\{-\s|\{\{)/\*.*?\*/(?:\s-\}\}\s*|\}\})", re.DOTALL)
+# From a blank that begins its row: a long row of blanks is tried once, not from each of them.
+TRIM_BEFORE, TRIM_AFTER = re.compile(r"(?:(?<!\s)\s*)?\{\{-\s"), re.compile(r"\s-\}\}\s*")
+COMMENT = re.compile(r"(?:(?:(?<!\s)\s*)?(?<!\{)\{\{-\s|(?<!\{)\{\{)/\*.*?\*/(?:\s-\}\}\s*|\}\})", re.DOTALL)
+APART = "\0"  # for a comment, which parts what stands beside it; no Modelfile holds one
+QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|`[^`]*`|\'(?:\\.|[^\'\\])*\'')
+BLOCKS, END = [["if"], ["range"], ["with"], ["block"], ["define"]], ["end"]
 NAME = "Modelfile: TEMPLATE"
+MERGED = "Ollama makes one turn of two messages of the same role"
 
 
 def about_template(written: str, known: ChatFormat | None, judged: Judged) -> tuple[list[Finding], str]:
@@ -32,14 +37,18 @@ def about_template(written: str, known: ChatFormat | None, judged: Judged) -> tu
     if not written:
         guessed = "none: Ollama guesses one, or sends the question without a chat format"
         return [Finding(NAME, TEMPLATE, "the model's chat format", guessed, False)], ""
+    if broken := _broken(written):
+        return [Finding(NAME, TEMPLATE, "a Go template", broken, False)], ""
     if known is None:
         why = "the model's chat format is not known here, so its TEMPLATE can only be rendered by Ollama"
         return list(_fields(written, judged.system)), why
     asked = {False, judged.tools}
     alike = all(renders_alike(judged.template, known, judged.system, tools) for tools in asked)
     if _words(written) == _words(known.go):
-        why = f"the model's own template makes other prompts than {known.name} does, so Ollama must render "
-        return [Finding(NAME, TEMPLATE, known.name, known.name, True)], "" if alike else f"{why}them"
+        doubt = f"the model's own template makes other prompts than {known.name} does" if not alike else ""
+        doubt = doubt or (MERGED if judged.merged else "")
+        unsure = f"{doubt}, so Ollama must render them" if doubt else ""
+        return [Finding(NAME, TEMPLATE, known.name, known.name, True)], unsure
     spoken = _spoken(known, judged.system)
     findings = [
         Finding(f"Modelfile: {token} in TEMPLATE", TEMPLATE, token, shorten(written), token in written)
@@ -65,9 +74,24 @@ def about_stops(stops: Sequence[str], known: ChatFormat | None, judged: Judged) 
             yield _stop(stop, RUNTIME, expected, repr(stop), False)
 
 
+def _broken(written: str) -> str:
+    """Why this is no Go template, by its braces and blocks; what else is wrong, only Ollama can tell."""
+    if written.rfind("{{") > written.rfind("}}"):
+        return "an action that is not closed"
+    depth, written = 0, COMMENT.sub(APART, written)
+    for action in ACTION.findall(written):
+        said = QUOTED.sub("", action[2:-2]).lstrip("- ").split()
+        if any(brace in word for word in said for brace in "{}"):
+            return f"{shorten(action, 40)} is not closed"
+        depth += (said[:1] in BLOCKS) - (said[:1] == END)
+        if depth < 0:
+            return "an {{ end }} too many"
+    return "an {{ end }} is missing" if depth else ""
+
+
 def _fields(written: str, system: str) -> Iterator[Finding]:
     """Without these in a TEMPLATE, Ollama says neither the question nor the system prompt."""
-    needed = {"the question": (".Messages", ".Prompt")}
+    needed: dict[str, tuple[str, ...]] = {"the question": (".Messages", ".Prompt")}
     needed |= {"the system prompt": (".Messages", ".System", system)} if system else {}
     for what, fields in needed.items():
         if not any(field in written for field in fields):
@@ -88,8 +112,9 @@ def _other_text(written: str, right: str) -> Iterator[Finding]:
 def _words(template: str) -> str:
     """A Go template that renders the same: without comments, with its trim markers carried out (they take
     the blanks before or after them away) and with one blank where an action may have many."""
-    template = TRIM_AFTER.sub(" }}", TRIM_BEFORE.sub("{{ ", COMMENT.sub("", template)))
-    return ACTION.sub(lambda action: "{{ " + _single_blanks(action[0][2:-2].strip()) + " }}", template)
+    template = TRIM_AFTER.sub(" }}", TRIM_BEFORE.sub("{{ ", COMMENT.sub(APART, template)))
+    template = ACTION.sub(lambda action: "{{ " + _single_blanks(action[0][2:-2].strip()) + " }}", template)
+    return template.replace(APART, "")
 
 
 def _single_blanks(action: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from seatrial.evals.fidelity.served import Judged, judge_modelfile, refused
 from seatrial.evals.metrics.base import Metric, Score, counted, register
 from seatrial.evals.metrics.scores import score_of
 from seatrial.evals.modelfiles.parser import READ_AS, read_text
-from seatrial.evals.models import calls_tools
+from seatrial.evals.models import Message, calls_tools
 from seatrial.evals.verdict import NotEvaluated
 from seatrial.training.chat_formats import chat_format, template_in
 from seatrial.training.errors import SeatrialError
@@ -63,6 +65,7 @@ def _judged(evidence: Evidence) -> Judged:
     trained_for = metadata.get(f"{architecture}.context_length")
     contexts = [task.decoding.context, *([trained_for] if isinstance(trained_for, int) else [])]
     template = template_in(built.merged.path) if built.merged else None
+    conversations = [case.question.messages for cases in evidence.cases.values() for case in cases]
     return Judged(
         system=task.prompts.system,
         max_tokens=task.decoding.max_tokens,
@@ -73,9 +76,15 @@ def _judged(evidence: Evidence) -> Judged:
         template=template or str(metadata.get("tokenizer.chat_template") or ""),
         control_tokens=control_tokens,
         architecture=architecture,
+        merged=any(map(_merged, conversations)),
         ollama=getattr(evidence.models.get("ollama"), "version", READ_AS),
-        tools=any(calls_tools(case.question.messages) for cases in evidence.cases.values() for case in cases),
+        tools=any(map(calls_tools, conversations)),
     )
+
+
+def _merged(messages: Sequence[Message]) -> bool:
+    roles = [message["role"] for message in messages]
+    return any(one == two != "tool" for one, two in pairwise(roles))
 
 
 @cache

@@ -74,9 +74,16 @@ def _float(text: str) -> float:
 
 
 def _single(value: float) -> float:
-    """The shortest decimal that is the same 32-bit float: 0.7, not 0.699999988."""
-    if math.isinf(value):
+    """The shortest decimal that is the same 32-bit float: 0.7, not 0.699999988. Infinity is none."""
+    if math.isinf(single := _rounded(value)):
         raise OverflowError
-    single = struct.unpack("<f", struct.pack("<f", value))[0]
     shortest = (float(f"{single:.{digits}g}") for digits in range(1, 10))
-    return next(short for short in shortest if struct.unpack("<f", struct.pack("<f", short))[0] == single)
+    return next(short for short in shortest if _rounded(short) == single)
+
+
+def _rounded(value: float) -> float:
+    """The nearest 32-bit float, which is infinity beyond the largest."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.inf

@@ -11,12 +11,12 @@ import shutil
 
 import pytest
 
-from seatrial.evals.models.ollama import OllamaModel, available
+from seatrial.evals.models.ollama import OllamaModel, OllamaRefuses, available
 from seatrial.training import base
 from seatrial.training.chat_formats import CALLED, CHAT_FORMATS, TOOLS, TURNS, rendered, same_json
 from seatrial.training.recipe import load_recipe
 from seatrial.training.store import file_digest
-from tests.test_modelfile_template import OTHERS, SAME
+from tests.test_modelfile_template import BROKEN, OTHERS, SAME, WHOLE
 
 REAL = shutil.which(os.environ.get("SEATRIAL_OLLAMA") or "ollama")
 SYSTEM = {"role": "system", "content": 'Be brief:\n\n  "lamp" & <on>.'}
@@ -79,6 +79,25 @@ def test_ollama_renders_another_spelling_alike_and_another_text_otherwise(name, 
     found = ollama(changed, CONVERSATIONS)
     wanted = [rendered(known.jinja, messages, known) for messages in CONVERSATIONS]
     assert [one == two for one, two in zip(found, wanted, strict=True)] == [name in SAME] * len(wanted)
+
+
+@pytest.mark.parametrize("name", [*BROKEN, *WHOLE])
+def test_ollama_refuses_a_template_that_is_none(name, ollama):
+    known = next(each for each in CHAT_FORMATS if each.name == "chatml")
+    changed = dataclasses.replace(known, go=known.go.replace(*{**BROKEN, **WHOLE}[name]))
+    if name in WHOLE:
+        assert ollama(changed, CONVERSATIONS[:1])
+    else:
+        with pytest.raises(OllamaRefuses, match="template error"):
+            ollama(changed, CONVERSATIONS[:1])
+
+
+def test_ollama_makes_one_turn_of_two_messages_of_one_role(ollama):
+    known = next(each for each in CHAT_FORMATS if each.name == "chatml")
+    once, twice = ({"role": "user", "content": "One.\n\nTwo."},), TURNS[:1] * 2
+    found = ollama(known, [once, twice])
+    assert [prompt.count("<|im_start|>user") for prompt in found] == [1, 1]
+    assert rendered(known.jinja, twice, known).count("<|im_start|>user") == 2
 
 
 def test_ollama_finds_the_calls_in_an_answer(ollama, no_server):

@@ -86,6 +86,7 @@ BELOW_FROM = {
     "a float of many digits": f"PARAMETER temperature {'1' * 5000}x",
     "a float of many zeros": f"PARAMETER temperature {'0' * 5000}.{'0' * 5000}",
     "a float with underscores": "PARAMETER temperature 1_0.5",
+    "the largest float": "PARAMETER temperature 3.4028235e38\nPARAMETER top_p -3.4028235e38",
     "a float that is too large": "PARAMETER temperature 1e39",
     "a float that is too small": "PARAMETER temperature 1e-60",
     "not a number": "PARAMETER temperature NaN",

@@ -118,6 +118,11 @@ def modelfile_template_without_system(good: Good, out: Path) -> Artefact:
     return _with_line(good, out, f'TEMPLATE """{turn}"""')
 
 
+@fault("template", "An {{ end }} was lost when the template was edited: Ollama makes no model of it.")
+def modelfile_template_without_its_end(good: Good, out: Path) -> Artefact:
+    return _replaced(good, out, "{{ end }}", "")
+
+
 @fault("template", "The quotes of the licence were not closed: it goes on to the end of the template.")
 def modelfile_licence_swallows_the_template(good: Good, out: Path) -> Artefact:
     return _replaced(good, out, "TEMPLATE", 'LICENSE """\nApache-2.0\nTEMPLATE')

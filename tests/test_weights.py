@@ -299,6 +299,14 @@ def test_rows_that_the_conversion_left_in_their_order_are_its_fault_and_not_the_
     assert not fit(file, own, None, *folders).right
 
 
+def test_tensors_that_changed_places_are_the_conversions_fault_and_not_the_merges(trained):
+    weights, some = trained.merged(), ["blk.0.ffn_up.weight", "blk.0.attn_output.weight"]
+    weights[some[0]], weights[some[1]] = weights[some[1]], weights[some[0]]
+    found = trained.compare(trained.file(weights, "Q8_0"))
+    assert wrong(found) == dict.fromkeys(some, CONVERSION)
+    assert {finding.check for finding in found if finding.found.endswith(ELSEWHERE)} == set(some)
+
+
 def test_norms_are_the_conversions_fault_however_many_they_are(trained, monkeypatch):
     monkeypatch.setattr("seatrial.evals.fidelity.weights.MANY", 0.1)
     norms = {name: numbers + 1 for name, numbers in trained.rest.items()}  # Gemma's are kept without their 1

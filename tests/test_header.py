@@ -220,6 +220,34 @@ def test_a_name_by_which_llama_cpp_tokenises_otherwise_is_found(name, findings):
     assert findings(lambda content: content.say("general.name", name)) == {"general.name": "tokenizer"}
 
 
+@pytest.mark.parametrize(
+    ("change", "right"),
+    [
+        (lambda text: text + "\n", True),  # dropped by Jinja, in transformers and in llama.cpp
+        (lambda text: text.replace("\n", "\r\n"), True),
+        (lambda text: text + "\n\n", False),
+        (lambda text: text + " ", False),
+        (lambda text: " " + text, False),
+        (lambda text: "", False),
+    ],
+    ids=["a newline", "other line ends", "two newlines", "a blank", "a blank before", "empty"],
+)
+def test_white_space_of_a_template_counts_where_it_is_rendered(change, right, reference, tmp_path):
+    from jinja2 import Template
+
+    template = TEMPLATE.replace("{% endfor", "\n{% endfor")
+    files = []
+    for text in (template, change(template)):
+        content = gguf_edit.read(reference)
+        content.say("tokenizer.chat_template", text)
+        files.append(gguf_edit.write(content, tmp_path / f"{len(files)}.gguf"))
+    found = compare(files[1], reference.parent, {**TOKENIZER, "template": template}, files[0], None)
+    wrong = {finding.check for finding in found if not finding.ok}
+    assert wrong == (set() if right else {"chat template", "tokenizer.chat_template"})
+    rendered = [Template(text).render(messages=[{"content": "x"}]) for text in (template, change(template))]
+    assert (rendered[0] == rendered[1]) == right
+
+
 def test_scaling_by_a_factor_is_found_whatever_the_type_is_said_to_be(findings):
     def scale(content):
         content.say("llama.rope.scaling.type", "linear")

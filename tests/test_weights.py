@@ -299,6 +299,23 @@ def test_rows_that_the_conversion_left_in_their_order_are_its_fault_and_not_the_
     assert not fit(file, own, None, *folders).right
 
 
+def test_tensors_that_changed_places_are_the_conversions_fault_and_not_the_merges(trained):
+    weights, some = trained.merged(), ["blk.0.ffn_up.weight", "blk.0.attn_output.weight"]
+    weights[some[0]], weights[some[1]] = weights[some[1]], weights[some[0]]
+    found = trained.compare(trained.file(weights, "Q8_0"))
+    assert wrong(found) == dict.fromkeys(some, CONVERSION)
+    assert {finding.check for finding in found if finding.found.endswith(ELSEWHERE)} == set(some)
+
+
+def test_norms_are_the_conversions_fault_however_many_they_are(trained, monkeypatch):
+    monkeypatch.setattr("seatrial.evals.fidelity.weights.MANY", 0.1)
+    norms = {name: numbers + 1 for name, numbers in trained.rest.items()}  # Gemma's are kept without their 1
+    assert len(norms) > 0.1 * len(trained.merged())
+    assert wrong(trained.compare(trained.file(trained.merged() | norms, "Q8_0"))) == dict.fromkeys(
+        norms, CONVERSION
+    )
+
+
 def test_a_tensor_that_is_a_little_off_everywhere_is_no_damaged_file(trained):
     weights = trained.merged()
     for name, factor in {"blk.1.attn_norm.weight": 1.01, "blk.1.ffn_up.weight": 1.004}.items():

@@ -26,6 +26,7 @@ NAMESPACES = ("general", "tokenizer", "split", "adapter", "xielu")
 # tensor, a right one none: that is seen in the weights.
 GENERAL = (LABEL, NAME, "general.architecture", "general.type", "general.sampling.", "general.tensor_extra.")
 # Templates with a name are used by who asks for that name, except the one for tools.
+TEMPLATE = "tokenizer.chat_template"
 OTHER_TEMPLATES = re.compile(r"tokenizer\.chat_templates|tokenizer\.chat_template\.(?!tool_use$).+")
 IMATRIX = "quantize.imatrix."  # beginning of the keys by which a file names its importance matrix
 PADDING = "tokenizer.ggml.padding_token_id"
@@ -81,6 +82,14 @@ class Header:
             return key != SCORES or scores is None or len(scores) == len(tokens or ())
         return key in (NAME, LABEL)
 
+    def said(self, key: str) -> Any:
+        """What this header says under ``key``, None for nothing; a template as Jinja and llama.cpp read it,
+        who take all line ends for one and drop the last."""
+        value = self.fields.get(key)
+        if key.startswith(TEMPLATE) and isinstance(value, str):
+            return as_jinja_reads(value)
+        return value
+
     def unsaid(self, key: str) -> tuple[Any, ...]:
         """The values that say the same as leaving ``key`` out of this header; none where not known."""
         meaning = UNSAID.get(key.removeprefix(f"{self.architecture}."), ())
@@ -97,6 +106,10 @@ class Header:
     def names_that_count(self) -> set[str]:
         """The words in the model's name that llama.cpp acts upon."""
         return {word.lower() for word in NAMES_THAT_COUNT.findall(str(self.fields.get(NAME, "")))}
+
+
+def as_jinja_reads(template: str) -> str:
+    return template.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
 
 
 def read_header(path: Path) -> Header:
@@ -193,7 +206,7 @@ UNSAID: Mapping[str, Meaning] = {
     "tokenizer.ggml.eom_token_id": _end,
     "tokenizer.ggml.eos_token_ids": lambda header: (list(_end(header)),),
     # For tools the chat template is used, where there is no other.
-    "tokenizer.chat_template.tool_use": lambda header: (header.fields.get("tokenizer.chat_template"),),
+    "tokenizer.chat_template.tool_use": lambda header: (header.said(TEMPLATE),),
     # tokenizer.ggml.add_bos_token is not here: unsaid, llama.cpp adds no BOS to most byte-pair vocabularies,
     # and Ollama does.
 }

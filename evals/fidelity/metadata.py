@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.evals.fidelity.findings import Finding as Finding
-from seatrial.evals.fidelity.header import ALIGNED, LABEL, NAME, PADDING, Header, read_header
+from seatrial.evals.fidelity.header import ALIGNED, LABEL, NAME, PADDING, Header, as_jinja_reads, read_header
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, QUANTISATION, TEMPLATE, TOKENIZER
 from seatrial.evals.verdict import shorten
 from seatrial.training.errors import SeatrialError
@@ -85,8 +85,8 @@ def _against_config(
         if expected is not None and not (name == "eos" and found in tokenizer["ends"]):
             if name == "eos" or found is not None:  # files may leave BOS and padding unsaid
                 yield _equal(f"{name} token id", TOKENIZER, expected, found)
-    template = file.fields.get("tokenizer.chat_template")
-    yield _equal("chat template", TEMPLATE, tokenizer["template"], template)
+    template = tokenizer["template"] and as_jinja_reads(tokenizer["template"])
+    yield _equal("chat template", TEMPLATE, template, file.said("tokenizer.chat_template"))
 
 
 def _against_export(file: Header, reference: Header) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _against_export(file: Header, reference: Header) -> Iterator[Finding]:
     for key in sorted({*file.fields, *reference.fields}):
         if not (file.reads(key) or reference.reads(key)):
             continue
-        expected, found = reference.fields.get(key), file.fields.get(key)
+        expected, found = reference.said(key), file.said(key)
         if found is None and key == PADDING:  # no runtime pads a prompt
             continue
         finding = _equal(key, _stage_of(key), expected, found)

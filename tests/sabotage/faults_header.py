@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType
 
+from seatrial.training.gguf_file import open_gguf
 from tests.sabotage.faults import Make, fault
 from tests.sabotage.gguf_edit import Gguf, Tensor
 from tests.sabotage.workshop import Artefact, Good, edited, edited_before_quantisation
 
-# name -> (stage, why, what is said); {arch} is the model's architecture.
+# name -> (stage, why, what is said); {arch} is the model's architecture. A pair is a value and its kind.
 SAID: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "rope-scaled-linearly": (
         "conversion",
@@ -77,6 +79,36 @@ SAID: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "The base's template for tools was kept when the chat template was replaced.",
         {"tokenizer.chat_template.tool_use": "{{ messages[0]['content'] }}"},
     ),
+    "blanks-dropped-by-name": (
+        "tokenizer",
+        "The model was named after the one it replaces; by that name llama.cpp drops blanks, or gives up.",
+        {"general.name": "our phi-3 replacement"},
+    ),
+    "word-ends-the-answer": (
+        "tokenizer",
+        "A token for code repositories was set by its number in another vocabulary: llama.cpp stops at it.",
+        {"tokenizer.ggml.fim_rep_token_id": 263},
+    ),
+    "word-never-said": (
+        "tokenizer",
+        "generation_config.json of another family suppresses a token, by its number.",
+        {"tokenizer.ggml.suppress_tokens": ([263], "INT32")},
+    ),
+    "add-bos-said-as-a-number": (
+        "tokenizer",
+        "A script wrote 0 for false: llama.cpp refuses the file, Ollama adds BOS.",
+        {"tokenizer.ggml.add_bos_token": (0, "UINT8")},
+    ),
+    "parts-counted-in-32-bits": (
+        "conversion",
+        "A tool that joins split files wrote their number with 32 bits, where llama.cpp asks for 16.",
+        {"split.count": (1, "UINT32")},
+    ),
+    "no-experts-in-64-bits": (
+        "conversion",
+        "A default was said out loud by a tool that writes every number with 64 bits.",
+        {"{arch}.expert_count": (0, "UINT64")},
+    ),
     "key-length-wrong": (
         "conversion",
         "The size of a head was computed from another number of heads.",
@@ -89,7 +121,8 @@ def _saying(name: str, said: Mapping[str, Any]) -> Make:
     def make(good: Good, out: Path) -> Artefact:
         def change(content: Gguf) -> None:
             for key, value in said.items():
-                content.say(key.format(arch=content["general.architecture"]), value)
+                pair = value if isinstance(value, tuple) else (value,)
+                content.say(key.format(arch=content["general.architecture"]), *pair)
 
         return edited(good, out, change)
 
@@ -99,6 +132,149 @@ def _saying(name: str, said: Mapping[str, Any]) -> Make:
 
 for _name, (_stage, _why, _said) in SAID.items():
     fault(_stage, _why)(_saying(_name, _said))
+
+
+# --- right values of a wrong kind -------------------------------------------------------------------------
+KINDS: Mapping[str, tuple[str, str, str, str]] = {
+    "context-length-in-64-bits": (
+        "conversion",
+        "A header was edited by a script whose language knows one kind of whole number.",
+        "{arch}.context_length",
+        "UINT64",
+    ),
+    "rope-base-as-a-whole-number": (
+        "conversion",
+        "config.json has 100000 without a point, and the converter took its kind from there.",
+        "{arch}.rope.freq_base",
+        "UINT32",
+    ),
+    "eos-with-a-sign": (
+        "tokenizer",
+        "Token ids are signed in most libraries, and one of them wrote the header.",
+        "tokenizer.ggml.eos_token_id",
+        "INT32",
+    ),
+    "token-types-without-a-sign": (
+        "tokenizer",
+        "The other way round: llama.cpp refuses the list, and Ollama has no special tokens then.",
+        "tokenizer.ggml.token_type",
+        "UINT32",
+    ),
+}
+
+
+def _as_kind(name: str, key: str, kind: str) -> Make:
+    def make(good: Good, out: Path) -> Artefact:
+        def change(content: Gguf) -> None:
+            said = key.format(arch=content["general.architecture"])
+            value = content[said]
+            content.say(said, int(value) if isinstance(value, float) else value, kind)
+
+        return edited(good, out, change)
+
+    make.__name__ = name.replace("-", "_")
+    return make
+
+
+for _name, (_stage, _why, _key, _kind) in KINDS.items():
+    fault(_stage, _why)(_as_kind(_name, _key, _kind))
+
+
+# --- where tensors lie, and as what -----------------------------------------------------------------------
+@fault("quantisation", "A script of one's own wrote every tensor with 16 bits, norms too: llama.cpp aborts.")
+def norms_in_16_bits(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        for name, tensor in content.tensors.items():
+            if tensor.data.ndim == 1:
+                content.tensors[name] = Tensor(tensor.data.astype(np.float16), GGMLQuantizationType.F16)
+
+    return edited(good, out, change)
+
+
+@fault("conversion", "Alignment was set to 1 to save a few bytes, and the file cannot be mapped any more.")
+def tensors_not_aligned(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.say("general.alignment", 1)
+        odd = 33  # no multiple of two, so that with it or without it the header ends off a multiple of 32
+        content.say("general.note", "x" * odd)
+
+    artefact = edited(good, out, change)
+    if not open_gguf(artefact.gguf).data_offset % 32:
+        artefact.gguf.unlink()
+        return edited(good, out, lambda content: content.say("general.alignment", 1))
+    return artefact
+
+
+@fault("file", "A tool that repairs files left a hole before the last tensor, which llama.cpp does not take.")
+def hole_before_the_last_tensor(good: Good, out: Path) -> Artefact:
+    data, last = good.gguf.read_bytes(), open_gguf(good.gguf).tensors[-1]
+    *others, offset = last.field.parts
+    place = last.field.offset + sum(int(part.nbytes) for part in others)
+    moved = int(offset[0] + 32).to_bytes(8, "little")
+    whole = data[:place] + moved + data[place + 8 : last.data_offset] + bytes(32) + data[last.data_offset :]
+    path = out / good.gguf.name
+    path.write_bytes(whole)
+    return good.artefact.but(gguf=path)
+
+
+# --- conventions of other families ------------------------------------------------------------------------
+@fault("conversion", "Queries and keys were left in transformers' order of the rotary embedding.")
+def queries_and_keys_not_reordered(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        prefix = f"{content['general.architecture']}.attention.head_count"
+        for kind, key in {"attn_q": prefix, "attn_k": f"{prefix}_kv"}.items():
+            for name in [name for name in content.tensors if f".{kind}.weight" in name]:
+                content.change(name, partial(_unpermuted, heads=content[key]))
+
+    return edited_before_quantisation(good, out, change)
+
+
+def _unpermuted(weights: np.ndarray, heads: int) -> np.ndarray:
+    halves = weights.reshape(heads, len(weights) // heads // 2, 2, -1)
+    return halves.swapaxes(1, 2).reshape(weights.shape)
+
+
+@fault(
+    "conversion", "Gemma's norms are kept without their 1, which its converter adds; this model's are not."
+)
+def one_added_to_norms(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        for name in [name for name in content.tensors if name.endswith("_norm.weight")]:
+            content.change(name, lambda numbers: numbers + 1)
+
+    return edited_before_quantisation(good, out, change)
+
+
+@fault("conversion", "Gemma scales its embeddings by the root of their size; a script did it in the file.")
+def embeddings_scaled_by_the_root_of_their_size(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.change("token_embd.weight", lambda numbers: numbers * numbers.shape[1] ** 0.5)
+
+    return edited_before_quantisation(good, out, change)
+
+
+@fault("conversion", "The two halves of a fused projection were cut apart in the wrong order.")
+def gate_and_up_exchanged(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        gate, up = "blk.1.ffn_gate.weight", "blk.1.ffn_up.weight"
+        content.tensors[gate], content.tensors[up] = content.tensors[up], content.tensors[gate]
+
+    return edited_before_quantisation(good, out, change)
+
+
+@fault(
+    "conversion",
+    "Tokens were added after the embeddings had been enlarged, and one has no row.",
+    also=("merge", "file"),
+)
+def embedding_of_one_token_lost(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        begin = content["tokenizer.ggml.bos_token_id"]
+        content.change(
+            "token_embd.weight", lambda rows: np.where(np.arange(len(rows))[:, None] == begin, 0, rows)
+        )
+
+    return edited_before_quantisation(good, out, change)
 
 
 # --- tensors and tokens that are there, too --------------------------------------------------------------

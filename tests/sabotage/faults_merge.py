@@ -18,6 +18,13 @@ WHY = {
     "half-of-the-layers": "The weights lie in two shards, and the script read the first.",
     "into-the-next-layer": "Layers are counted from one in the one place and from zero in the other.",
     "transposed-where-square": "Another library keeps weights as (in, out); only square ones still fit.",
+    "small-updates-pruned": "The largest fifth of each update was kept (TIES), as in a merge of several adapters.",
+    "updates-dropped-at-random": "Nine of ten updates were dropped and the rest enlarged (DARE): as strong as before.",
+    "updates-clipped": "Updates beyond their standard deviation were clipped, for a quantisation that was not made.",
+    "half-of-the-rank": "The adapter was cut to half its rank to save space, and that one was merged.",
+    "averaged-with-the-base": "A linear merge of two models, and one of them was the base.",
+    "o-too-weak": "alpha_pattern halves o_proj in the recipe of another run.",
+    "rows-in-another-order": "The script adds queries' updates to a file whose rows are ordered otherwise.",
     "overwritten": "Assignment instead of addition in the branch for the first layer.",
 }
 

@@ -100,6 +100,72 @@ def defaults_said(good: Good, out: Path) -> Artefact:
     return edited(good, out, change)
 
 
+@harmless("Converters of 2023 wrote scores for byte-pair vocabularies, too; those are joined by rank.")
+def scores_for_byte_pairs(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.say("tokenizer.ggml.scores", [-1000.0] * len(content["tokenizer.ggml.tokens"]))
+
+    return edited(good, out, change)
+
+
+@harmless("No byte-pair vocabulary has unknown tokens, so another converter leaves theirs unsaid.")
+def unknown_token_unsaid(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.metadata.pop("tokenizer.ggml.unknown_token_id", None)
+
+    return edited(good, out, change)
+
+
+@harmless("An importance matrix was counted in 64 bits, and notes are of all kinds: nobody reads either.")
+def notes_of_any_kind(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.say("general.quantization_version", 2, "UINT64")
+        content.say("general.note", float("nan"))
+        content.say("company.weights", [0.5, 1.5], "FLOAT64")
+        content.say("split.no", 0, "UINT64")
+
+    return edited(good, out, change)
+
+
+@harmless("Scales that other families have are said to be those that this one has without them.")
+def scales_said(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        architecture = content["general.architecture"]
+        head = content[f"{architecture}.embedding_length"] // content[f"{architecture}.attention.head_count"]
+        content.say(f"{architecture}.attention.scale", head**-0.5)
+        content.say(f"{architecture}.logit_scale", 1.0)
+        content.say(f"{architecture}.embedding_scale", 1.0)
+        content.say(f"{architecture}.attention.clamp_kqv", 0.0)
+        content.say(f"{architecture}.tensor_data_layout", "Meta AI original pth")
+
+    return edited(good, out, change)
+
+
+@harmless("The chat template is written a second time, as the one for tools; the end of a turn, as a list.")
+def template_and_end_said_twice(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.say("tokenizer.chat_template.tool_use", content["tokenizer.chat_template"])
+        content.say("tokenizer.ggml.eos_token_ids", [content["tokenizer.ggml.eos_token_id"]], "INT32")
+
+    return edited(good, out, change)
+
+
+@harmless("An editor ended the template's last line, and another one its lines as Windows does.")
+def template_with_other_line_ends(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        template = content["tokenizer.chat_template"]
+        content["tokenizer.chat_template"] = template.replace("\n", "\r\n") + "\n"
+
+    return edited(good, out, change)
+
+
+@harmless("A download left the blocks that it had reserved behind the last tensor.")
+def bytes_after_the_last_tensor(good: Good, out: Path) -> Artefact:
+    path = out / good.gguf.name
+    path.write_bytes(good.gguf.read_bytes() + bytes(4096))
+    return good.artefact.but(gguf=path)
+
+
 @harmless("The base has a second chat template, under a name that only who asks for it gets.")
 def another_template_by_name(good: Good, out: Path) -> Artefact:
     def change(content: Gguf) -> None:

@@ -76,6 +76,49 @@ def in_half(dtype: str) -> Mistake:
     return merge
 
 
+def changed(change: Callable[[Any], Any], pattern: str = "") -> Mistake:
+    """Something is done to the updates of modules with ``pattern`` in their names."""
+
+    def merge(weights: Weights, updates: Weights, config: Mapping[str, Any]) -> None:
+        none(
+            weights,
+            {name: change(each) if pattern in name else each for name, each in updates.items()},
+            config,
+        )
+
+    return merge
+
+
+def pruned(update: Any) -> Any:
+    sizes = update.abs()
+    return update * (sizes >= sizes.flatten().sort().values[int(0.8 * sizes.numel())])
+
+
+def dropped(update: Any) -> Any:
+    import torch
+
+    kept = torch.rand(update.shape, generator=torch.Generator().manual_seed(0)) >= 0.9
+    return update * kept * 10
+
+
+def clipped(update: Any) -> Any:
+    limit = float(update.std())
+    return update.clamp(-limit, limit)
+
+
+def cut(update: Any) -> Any:
+    import torch
+
+    left, sizes, right = torch.linalg.svd(update.float(), full_matrices=False)
+    half = int((sizes > 1e-3 * sizes[0]).sum()) // 2
+    return (left[:, :half] * sizes[:half]) @ right[:half]
+
+
+def reordered(update: Any) -> Any:
+    """As if all rows were one head's, both halves interleaved."""
+    return update.reshape(2, len(update) // 2, -1).swapaxes(0, 1).reshape(update.shape)
+
+
 def _layer(name: str) -> int:
     found = re.search(r"layers\.(\d+)\.", name)
     assert found
@@ -94,6 +137,13 @@ MISTAKES: dict[str, Mistake] = {
     "half-of-the-layers": half_of_the_layers,
     "into-the-next-layer": into_the_next_layer,
     "transposed-where-square": transposed_where_square,
+    "small-updates-pruned": changed(pruned),
+    "updates-dropped-at-random": changed(dropped),
+    "updates-clipped": changed(clipped),
+    "half-of-the-rank": changed(cut),
+    "averaged-with-the-base": scaled(0.5),
+    "o-too-weak": changed(lambda update: update / 2, "o_proj"),
+    "rows-in-another-order": changed(reordered, "q_proj"),
     "overwritten": overwritten,
     "float16": in_half("float16"),
     "bfloat16": in_half("bfloat16"),

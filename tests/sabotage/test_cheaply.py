@@ -29,6 +29,9 @@ from tests.sabotage.workshop import Artefact, Good
 pytestmark = pytest.mark.sabotage
 MERGES = [f"merge-{name}" for name in faults_merge.WHY]
 HEADERS = [*faults_header.SAID, "stale-head-beside-tied-embeddings", "bias-added", "rope-factors-added"]
+HEADERS += [*faults_header.KINDS, "norms-in-16-bits", "tensors-not-aligned", "hole-before-the-last-tensor"]
+HEADERS += ["queries-and-keys-not-reordered", "one-added-to-norms", "gate-and-up-exchanged"]
+HEADERS += ["embeddings-scaled-by-the-root-of-their-size", "embedding-of-one-token-lost"]
 HEADERS += ["embeddings-changed", "layers-swapped", "no-token-is-special", "last-merges-lost"]
 # Faults of the first table that headers and tensors show; the norm's epsilon is right in this model as it is.
 HEADERS += ["context-length-wrong", "eos-wrong", "eos-missing", "bos-added"]
@@ -82,10 +85,13 @@ def named(good: Good, artefact: Artefact) -> dict[str, list[str]]:
     tokenizer = {**ids, "ends": [], "template": header["tokenizer.chat_template"]}
     own = good.gguf if quantization_of(artefact.gguf) == "q8_0" else None
     found = metadata.compare(artefact.gguf, artefact.hf_model, tokenizer, good.f16, own)
+    stages: dict[str, list[str]] = {}
+    if [finding.check for finding in found] == ["readable"]:
+        return {found[0].stage: [found[0].found]}
     added = {each.name: each for each in updates(good.adapter, good.f16)}
     tensors = weights.compare(artefact.gguf, good.f16, own, added)
-    strength = fit(artefact.gguf, good.f16, own, good.adapter, good.base)
-    stages: dict[str, list[str]] = {}
+    moved = {finding.check for finding in tensors if finding.found.endswith(weights.ELSEWHERE)}
+    strength = fit(artefact.gguf, good.f16, own, good.adapter, good.base, moved=moved)
     for finding in (finding for finding in [*found, *tensors] if not finding.ok):
         merge = finding in tensors and strength and not strength.right
         stages.setdefault("merge" if merge else finding.stage, []).append(

@@ -378,7 +378,10 @@ def test_a_pause_that_is_asked_for_is_made(server, ask):
     assert 1 <= server.times[1] - server.times[0] < 3
 
 
-@pytest.mark.parametrize("pause", ["3600", "1e999", email.utils.formatdate(time.time() + 3600, usegmt=True)])
+IN_AN_HOUR = email.utils.formatdate(time.time() + 3600, usegmt=True)
+
+
+@pytest.mark.parametrize("pause", ["3600", "1e999", IN_AN_HOUR], ids=["seconds", "for ever", "a date"])
 def test_a_pause_that_is_too_long_is_a_refusal(server, ask, pause):
     server.always = says({"error": "quota"}, 429, Retry_After=pause)
     (answer,) = ask("hello")

@@ -189,11 +189,13 @@ def _timings(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _without_texts(artifact: dict[str, Any]) -> dict[str, Any]:
-    """A manifest for the report: what was asked and the loss history stand elsewhere in the document."""
+    """A manifest for the report: what was asked and the loss history stand elsewhere in the document, and the
+    store's seal is of the whole."""
     params = {name: value for name, value in artifact["params"].items() if name != "asked"}
     params = without_secrets(params)  # the command of a program may hold a key
     facts = {name: value for name, value in artifact["facts"].items() if name != "history"}
-    return {**artifact, "params": params, "facts": facts}
+    kept = {name: value for name, value in artifact.items() if name != "seal"}
+    return {**kept, "params": params, "facts": facts}
 
 
 def _cpu() -> str:

@@ -13,6 +13,7 @@ from seatrial.evals.declared import MODELS, check_criteria
 from seatrial.evals.evidence import Evidence
 from seatrial.evals.fidelity.stages import ADVICE
 from seatrial.evals.metrics import METRICS, Metric, Score
+from seatrial.evals.metrics.confusion import NOTHING
 from seatrial.evals.stats import Comparison, Estimate
 from seatrial.evals.verdict import (
     FAIL,
@@ -67,6 +68,8 @@ def _judge(criterion: Criterion, metric: Metric, evidence: Evidence) -> Verdict:
     else:
         _enough(criterion, metric, len(scores))
         estimate = metric.estimate(scores, criterion)
+        if estimate.method == NOTHING:  # such as false alarms where every case has the one label
+            raise NotEvaluated(NOTHING)
         status = _decide(criterion, estimate)
         details["measured"] = _measured(metric, criterion, criterion.model, scores, estimate)
         if metric.unit == "share" and criterion.at_least is not None and status != FAIL and estimate.sampled:

@@ -56,6 +56,11 @@ def test_one_child_answers_many_requests_in_order(child):
     assert [child.call({"do": "echo", "value": n}, LONG) for n in range(20)] == list(range(20))
 
 
+def test_no_thread_watches_progress_bars(child):
+    """It can wait for ever: a download did, of which nothing was left but its lock."""
+    assert "tqdm_monitor" not in child.call({"do": "show_a_bar"}, LONG)
+
+
 def test_events_arrive_in_order_before_the_result(child):
     events = []
     assert child.call({"do": "count", "to": 3}, LONG, events.append) == "counted"

@@ -182,6 +182,12 @@ def serve(handle: Callable[[dict[str, Any], Callable[..., None]], Any]) -> None:
     """The child's side: answer each request line with ``handle(request, send_event)`` until input ends."""
     # transformers imports scikit-learn where it finds it: two seconds, for a decoding that nobody asks for.
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
+    # The thread that watches tqdm's bars waits for ever where the garbage collector frees a bar in it, as it
+    # did with those of the hub's client.
+    with contextlib.suppress(ImportError):
+        from tqdm.std import tqdm
+
+        tqdm.monitor_interval = 0
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes to the log, not between our lines
 

@@ -76,8 +76,6 @@ def of_labels(name: str) -> Estimator:
 
     def value(scores: Sequence[Score], criterion: Criterion) -> float:
         labels = _labels(scores)
-        if figure is false_positive_rate and len(labels) == 1:
-            raise NotEvaluated(f"every case expects {labels[0]!r}, so none could be a false alarm")
         return float(_chosen(figure(_counted(scores, labels)), labels, criterion))
 
     def estimate(scores: Sequence[Score], criterion: Criterion) -> Estimate:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,13 @@ def handle(request: dict[str, Any], send: Callable[..., None]) -> Any:
 
 def do_echo(request: dict[str, Any], send: Callable[..., None]) -> Any:
     return request["value"]
+
+
+def do_show_a_bar(request: dict[str, Any], send: Callable[..., None]) -> list[str]:
+    from tqdm import tqdm
+
+    with tqdm(total=1):
+        return [thread.name for thread in threading.enumerate()]
 
 
 def do_count(request: dict[str, Any], send: Callable[..., None]) -> str:

@@ -185,7 +185,7 @@ def serve(handle: Callable[[dict[str, Any], Callable[..., None]], Any]) -> None:
     # The thread that watches tqdm's bars waits for ever where the garbage collector frees a bar in it, as it
     # did with those of the hub's client.
     with contextlib.suppress(ImportError):
-        from tqdm.std import tqdm
+        from tqdm.std import tqdm  # type: ignore[import-untyped]
 
         tqdm.monitor_interval = 0
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.evals.visible import spelled_out
+from seatrial.training.dataset import each_key_once
 from seatrial.training.errors import SeatrialError
 
 SCHEMA = Path(__file__).parent / "report" / "results.schema.json"
@@ -141,7 +142,7 @@ def _parsed(path: Path, content: bytes) -> Mapping[str, Any]:
             "is empty", where=path, hint="the run that wrote it did not finish: run the gate again"
         )
     try:
-        document = json.loads(content, object_pairs_hook=_once, parse_constant=_no_constant)
+        document = json.loads(content, object_pairs_hook=each_key_once, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         ended = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
         problem = "ends in the middle" if ended else "is not JSON"
@@ -156,15 +157,6 @@ def _parsed(path: Path, content: bytes) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise SeatrialError("is JSON, but not the results of a run", where=path, hint=_WHAT)
     return document
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; a key that stands twice is refused, because programs differ in which of them they read."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {max(names, key=names.count)!r} stands twice")
-    return found
 
 
 def _no_constant(name: str) -> None:

@@ -37,7 +37,7 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_once)
+            row = json.loads(line, object_pairs_hook=each_key_once)
         except json.JSONDecodeError as error:
             raise SeatrialError(
                 f"not valid JSON: {error.msg} at column {error.colno}",
@@ -54,8 +54,8 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of a key that stands twice, only one would be read."""
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. ValueError for a key that stands twice: programs differ in which they read."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

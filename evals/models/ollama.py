@@ -32,12 +32,13 @@ from seatrial.evals.models import (
     encodable,
     for_template,
 )
-from seatrial.evals.models.ollama_server import VERSION_SECONDS, find, last_lines, version_of
+from seatrial.evals.models.ollama_server import find, last_lines, version_of
 from seatrial.evals.models.table import ModelTable, Surroundings
 from seatrial.evals.provenance import decided_by
 from seatrial.training.errors import SeatrialError
 
 ANSWER_SECONDS = 120.0  # after which an answer is cut; one of the example takes half a second
+TAGS_SECONDS = 10.0  # until a server that runs must have listed its models
 GONE = (httpx.HTTPError, ConnectionError)  # what the client raises when a server does not answer
 
 
@@ -229,7 +230,7 @@ def named_there(address: str, name: str) -> dict[str, str]:
     """What a server says of the model that it has under ``name``: its digest, which ``ollama pull`` changes,
     and the server's version; what it does not say is left out."""
     with contextlib.suppress(*GONE, ValueError, KeyError, TypeError, httpx.InvalidURL):
-        with Client(host=address, timeout=VERSION_SECONDS) as client:
+        with Client(host=address, timeout=TAGS_SECONDS) as client:
             tags = client._client.get("/api/tags").json()["models"]
             wanted = name if ":" in name else f"{name}:latest"
             digest = next((each["digest"] for each in tags if each["name"] == wanted), None)

@@ -1,11 +1,16 @@
-"""Fixtures of the sabotage tests. They take hours, so they are collected only where ``-m`` names them."""
+"""Fixtures of the sabotage tests. They take hours, so they are collected only where ``-m`` names them.
+
+The workers of ``-n`` share cores and evidence: much of a run of the gate keeps one core busy, no more.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from seatrial.evals.task import load_task
 from seatrial.training import base as base_weights
@@ -23,6 +28,11 @@ TASK = REPOSITORY / "golden" / "task_api"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sabotage: the gate on faulty artefacts; takes hours.")
+    if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+        # Threads of two workers on the same cores would wait for each other.
+        cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        own = int(worker.removeprefix("gw")) % min(workers, len(cores))
+        os.sched_setaffinity(0, cores[own::workers])
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -62,7 +72,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Good:
 @pytest.fixture(scope="session")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store for all faults: evidence is kept by digests, so what concerns the truth is made once."""
-    return store_without_evidence(default_root(), tmp_path_factory.mktemp("store") / "store")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "evidence.lock"):
+        store = folder / "evidence"
+        return store if store.exists() else store_without_evidence(default_root(), store)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from filelock import FileLock
+
 HEADINGS = ("fault", "put in at", "the gate", "criteria that went red", "stages named", "prompt-only suite")
 
 
@@ -41,18 +43,19 @@ class Table:
     file: str
     rows: dict[str, Row] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if (kept := self.folder / "table.json").is_file():
-            table = json.loads(kept.read_text(encoding="utf-8"))
-            if table["file"] == self.file:
-                self.rows = {row["fault"]: Row(**row) for row in table["rows"]}
-
     def add(self, row: Row) -> None:
-        self.rows[row.fault] = row
         self.folder.mkdir(parents=True, exist_ok=True)
-        data = {"file": self.file, "rows": [asdict(row) for row in self.rows.values()]}
-        (self.folder / "table.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        (self.folder / "table.md").write_text(self.markdown(), encoding="utf-8")
+        with FileLock(self.folder / "table.lock"):  # the other workers of a run add rows, too
+            self.rows = {**self._kept(), row.fault: row}
+            data = {"file": self.file, "rows": [asdict(row) for row in self.rows.values()]}
+            (self.folder / "table.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+            (self.folder / "table.md").write_text(self.markdown(), encoding="utf-8")
+
+    def _kept(self) -> dict[str, Row]:
+        if not (path := self.folder / "table.json").is_file():
+            return {}
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return {row["fault"]: Row(**row) for row in table["rows"]} if table["file"] == self.file else {}
 
     def markdown(self) -> str:
         lines = [HEADINGS, tuple("---" for _ in HEADINGS)]

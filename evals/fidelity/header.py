@@ -30,6 +30,8 @@ TEMPLATE = "tokenizer.chat_template"
 OTHER_TEMPLATES = re.compile(r"tokenizer\.chat_templates|tokenizer\.chat_template\.(?!tool_use$).+")
 IMATRIX = "quantize.imatrix."  # beginning of the keys by which a file names its importance matrix
 PADDING = "tokenizer.ggml.padding_token_id"
+# A file that has no head of its own answers with its embeddings.
+EMBEDDINGS, HEAD = "token_embd.weight", "output.weight"
 ALIGNED = 32  # the first tensor's place is a multiple of so many bytes, or ggml aborts on the mapped file
 # llama.cpp drops blanks behind control tokens in files with such a name, and gives up if there is no </s>.
 NAMES_THAT_COUNT = re.compile(r"phi-?3", re.IGNORECASE)

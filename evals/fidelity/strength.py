@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from seatrial.evals.fidelity.header import EMBEDDINGS, HEAD
 from seatrial.evals.fidelity.parts import Parts, by_matrices, by_merge
 from seatrial.evals.fidelity.tensors import shape, tensors, values
 from seatrial.evals.fidelity.yardstick import ROUNDING, rounded
@@ -33,7 +34,7 @@ LITTLE = 0.25  # share of a base's rounding below which it was merged into the b
 NEAR = 0.05  # of a factor from the number that it is called
 AGAIN = 0.01  # relative difference of a merged model that 16 bits (0.002 at most) do not explain
 ROWS = 4096  # that are fitted at a time
-WHOLE_TENSORS = ("token_embd.weight", "output.weight")  # that adapters bring whole
+WHOLE_TENSORS = (EMBEDDINGS, HEAD)  # that adapters bring whole
 
 
 @dataclass(frozen=True)

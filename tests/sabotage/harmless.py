@@ -18,6 +18,7 @@ from tests.sabotage.workshop import (
     Artefact,
     Good,
     edited,
+    edited_before_quantisation,
     exported,
     merged_by_hand,
     quantised_as,
@@ -214,6 +215,14 @@ def quantised_from_f32(good: Good, out: Path) -> Artefact:
 def head_kept_finer(good: Good, out: Path) -> Artefact:
     target = out / good.gguf.name
     return good.artefact.but(gguf=quantised_as(good.f16, "q4_k_m", target, out, output="Q8_0"))
+
+
+@harmless("Another converter writes the head of tied weights out, which llama.cpp then takes for the head.")
+def tied_head_written_out(good: Good, out: Path) -> Artefact:
+    def change(content: Gguf) -> None:
+        content.tensors["output.weight"] = content.tensors["token_embd.weight"]
+
+    return edited_before_quantisation(good, out, change)
 
 
 # --- in the merge ----------------------------------------------------------------------------------------

@@ -31,26 +31,27 @@ from tests.sabotage.workshop import (
 class Harmless:
     """A change that leaves the model what it is; ``why``: how it comes about in practice.
 
-    ``coarser``: another type of quantisation, right in itself, by which some answers change. What those cost is
-    told as the loss that it is; that the file is not the model that was trained must not be said.
+    ``requantised``: another type of quantisation, right in itself, by which some answers change; by a finer
+    one, too, where the good file's rounding happens to mend a wrong answer of the trained model. What those
+    cost is told as the loss that it is; that the file is not the model that was trained must not be said.
     """
 
     name: str
     why: str
     make: Make
-    coarser: bool = False
+    requantised: bool = False
 
 
 HARMLESS: dict[str, Harmless] = {}
 
 
-def harmless(why: str, coarser: bool = False) -> Callable[[Make], Make]:
+def harmless(why: str, requantised: bool = False) -> Callable[[Make], Make]:
     """Puts a function into the table, under its own name with hyphens."""
 
     def enter(make: Make) -> Make:
         name = make.__name__.replace("_", "-")
         assert name not in HARMLESS
-        HARMLESS[name] = Harmless(name, why, make, coarser)
+        HARMLESS[name] = Harmless(name, why, make, requantised)
         return make
 
     return enter
@@ -179,19 +180,17 @@ def another_template_by_name(good: Good, out: Path) -> Artefact:
 
 
 # --- in the quantisation ---------------------------------------------------------------------------------
-def _quantisation(kind: str, why: str, coarser: bool = False) -> None:
+def _quantisation(kind: str, why: str) -> None:
     # Under the good file's name, which is the one that its Modelfile serves.
     def make(good: Good, out: Path) -> Artefact:
         return good.artefact.but(gguf=quantised_as(good.f16, kind, out / good.gguf.name, out))
 
     make.__name__ = f"quantised_as_{kind}"
-    harmless(why, coarser)(make)
+    harmless(why, requantised=True)(make)
 
 
-_quantisation(
-    "iq4_xs", "Smaller than Q4_K_M at the same divergence; made without an importance matrix.", coarser=True
-)
-_quantisation("iq4_nl", "The same with blocks of 32.", coarser=True)
+_quantisation("iq4_xs", "Smaller than Q4_K_M at the same divergence; made without an importance matrix.")
+_quantisation("iq4_nl", "The same with blocks of 32.")
 _quantisation("q8_0", "More room on the machine.")
 _quantisation("q5_0", "A type that older runtimes read.")
 _quantisation("bf16", "Not quantised, for a GPU.")

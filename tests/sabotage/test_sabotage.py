@@ -88,11 +88,11 @@ def test_what_a_fault_was_put_into_ships(fault: Fault, good: Good, out, evidence
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=lambda change: change.name)
 def test_a_harmless_change_is_not_refused(change: Harmless, good: Good, out, evidence, judged):
     """What is not SHIP rests on criteria that say why they could not be evaluated, or on answers that really
-    changed by a coarser quantisation; then no other stage is blamed."""
+    changed by another quantisation; then no other stage is blamed."""
     run = judged(f"harmless: {change.name}", "", change.make(good, _files(out)), evidence)
     red = {name: verdict for name, verdict in run.verdicts.items() if name in red_criteria(run)}
     failed = {name for name, verdict in red.items() if verdict["status"] == "FAIL"}
-    if change.coarser:
+    if change.requantised:
         assert {stage for name in failed for stage in red_criteria(run)[name]} <= {QUANTISATION}, run.output
         failed = {name for name in failed if not name.startswith(OF_ANSWERS)}
     assert not failed, run.output

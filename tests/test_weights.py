@@ -265,6 +265,27 @@ def test_a_single_module_of_another_strength_is_the_merges_fault(factor, kind, t
     assert wrong(trained.compare(trained.file(weights, kind))) == {name: MERGE}
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.2])
+def test_a_module_that_is_off_in_all_layers_is_found_where_rounding_hides_it_in_each(factor, trained):
+    weights = trained.merged()
+    module = [name for name in weights if "attn_output" in name]
+    for name in module:
+        weights[name] += (factor - 1) * trained.update[name]
+    file = trained.file(weights, "Q2_K")
+    assert wrong(trained.compare(file)) == dict.fromkeys(module, MERGE)
+    told = {each.check: each.found for each in trained.compare(file)}
+    if factor > 0.5:  # where it is a half, each tensor shows it, too
+        assert told[module[0]] == f"the updates of attn_output.weight are in it {factor:.2f} times"
+
+
+def test_a_cut_of_the_rank_that_rounding_nearly_hides_is_the_merges_fault(trained):
+    """A little of one update is lacking, the part of its last singular values."""
+    weights, name = trained.merged(), "blk.1.ffn_up.weight"
+    left, sizes, right = np.linalg.svd(trained.update[name])
+    weights[name] -= sizes[RANK - 1] * np.outer(left[:, RANK - 1], right[RANK - 1])
+    assert wrong(trained.compare(trained.file(weights, "Q8_0"))) == {name: MERGE}
+
+
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_K"])
 def test_a_merge_in_bfloat16_is_right(kind, trained):
     def short(numbers):

@@ -8,6 +8,8 @@ process of its own: ``python -m seatrial.evals.fidelity.weights``.
 from __future__ import annotations
 
 import json
+import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +46,13 @@ COARSEST = 0.7  # relative error beyond any rounding: one bit a weight leaves âˆ
 ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is the merge's ...
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
 MOST = 0.3  # share of a tensor's squared error along its update from which it is the merge's, too
+# What a cut (fewer ranks, dropped elements) takes from an update is orthogonal to the rest of it, so that its
+# product with the update is all of its square; that of any other error is a few per cent of it.
+CUT = 0.5
+# Multiple of the updates of one kind of module, pooled over the layers, that may be lacking or too much where
+# each tensor by itself is within its rounding; and the standard errors that are granted on top.
+MODULE, SURE = 0.1, 5
+LAYER = re.compile(r"^blk\.\d+\.")
 PACKAGES = (
     "gguf",
     "llama-cpp-python",
@@ -134,7 +143,8 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     with an update (``added``) are and no other, the merge if their errors follow their updates, lie along
     them, or are larger than those of any rounding, and else the quantisation, which rounds the same tensors.
     A single tensor whose error lies along its update is the merge's, too; a few rows are a damaged file's,
-    the rest is the conversion's, and so is, in any number, what lies at other places (``ELSEWHERE``). Where
+    the rest is the conversion's, and so is, in any number, what lies at other places (``ELSEWHERE``). What no
+    tensor shows by itself may show in all layers of a module together (``MODULE``). Where
     the adapter's strength is wrong as well, the chain puts all of them down to the merge.
     """
     found, trained, own = tensors(file), tensors(f16), tensors(quantised) if quantised else {}
@@ -144,7 +154,7 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     shared = [name for name in found if name in trained and shape(found[name]) == shape(trained[name])]
     if not shared:
         return [Finding("all tensors", CONVERSION, f"{len(trained)} tensors", "none of them", False)]
-    errors = {name: _error(found[name], trained[name], own.get(name)) for name in shared}
+    errors = {n: _error(found[n], trained[n], own.get(n), added.get(n)) for n in shared}
     named = any(key.startswith(IMATRIX) for key in open_gguf(file).fields)
     medians = _medians(errors.values())
     judged = {name: _judged(name, error, named, medians) for name, error in errors.items()}
@@ -177,8 +187,11 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     merged = {
         name
         for name in wrong & added.keys()
-        if _along(values(found[name]), values(trained[name]), added[name].values())
+        if _of_the_merge(found[name], trained[name], own.get(name), added[name].values())
     }
+    for name, told in _modules_off({n: errors[n] for n, (each, _) in judged.items() if each.ok}).items():
+        judged[name] = replace(judged[name][0], found=told, ok=False), 0.0
+        merged.add(name)
     return [
         replace(finding, stage=MERGE if name in merged else FILE if 0 < rows < FEW_ROWS else CONVERSION)
         for name, (finding, rows) in judged.items()
@@ -191,7 +204,8 @@ class _Error:
 
     ``error`` is None for a tensor of the same bytes as our own, ``allowed`` where there is no plain rounding.
     ``most`` is the largest error of one weight of a row, relative to the row's largest, where a type rounds
-    each weight by itself.
+    each weight by itself. ``along``: what the tensor has beyond the plain rounding, times its update;
+    ``update`` and ``beyond`` are the squares of these two, ``weights`` their number.
     """
 
     kind: str
@@ -199,6 +213,10 @@ class _Error:
     error: Any = None
     allowed: Any = None
     most: Any = 0.0
+    along: float = 0.0
+    update: float = 0.0
+    beyond: float = 0.0
+    weights: int = 0
 
     @property
     def share(self) -> float:
@@ -208,7 +226,7 @@ class _Error:
         return float(np.linalg.norm(self.error) / np.linalg.norm(self.size))
 
 
-def _error(tensor: Any, trained: Any, own: Any) -> _Error:
+def _error(tensor: Any, trained: Any, own: Any, added: Update | None) -> _Error:
     import numpy as np
 
     kind = tensor.tensor_type
@@ -216,13 +234,19 @@ def _error(tensor: Any, trained: Any, own: Any) -> _Error:
     if same and np.array_equal(own.data, tensor.data):
         return _Error(kind.name, None)
     right = values(trained)
-    plain, error = _plain(tensor, right, own), values(tensor) - right
+    plain, seen = _plain(tensor, right, own), values(tensor)
+    error, sums = seen - right, {}
+    if added and plain is not None and (update := added.values()).shape == seen.shape:
+        beyond = seen - plain
+        sums = {"along": np.vdot(beyond, update), "update": np.vdot(update, update)}
+        sums |= {"beyond": np.vdot(beyond, beyond), "weights": beyond.size}
     return _Error(
         kind.name,
         np.linalg.norm(right, axis=1) + 1e-12,
         np.linalg.norm(error, axis=1),
         None if plain is None else np.linalg.norm(plain - right, axis=1),
         abs(error).max(axis=1) / (abs(right).max(axis=1) + 1e-12) if kind in yardstick.WHOLE else 0.0,
+        **sums,
     )
 
 
@@ -272,6 +296,24 @@ def _judged(name: str, error: _Error, imatrix: bool, medians: Mapping[str, float
         bool(np.linalg.norm(error.error) <= bound and not bad.any()),
     )
     return finding, float(bad.mean())
+
+
+def _modules_off(right: Mapping[str, _Error]) -> dict[str, str]:
+    """What is wrong with tensors that are ``right`` one by one: the module of which they are, such as all
+    output projections, has its update too weak or too strong in all layers together."""
+    modules: dict[str, list[str]] = {}
+    for name in right:
+        modules.setdefault(LAYER.sub("", name), []).append(name)
+    told = {}
+    for module, names in modules.items():
+        along, update, beyond, weights = (
+            sum(getattr(right[name], of) for name in names) for of in ("along", "update", "beyond", "weights")
+        )
+        multiple = along / update if update else 0.0
+        if weights and abs(multiple) > MODULE + SURE * math.sqrt(beyond / weights / update):
+            said = f"the updates of {module} are in it {1 + multiple:.2f} times"
+            told |= {name: said for name in names if right[name].update}
+    return told
 
 
 def _share(found: Any, trained: Any, update: Any) -> float:
@@ -333,16 +375,21 @@ def _spread(tensor: Any, trained: Any, own: Any, update: Any) -> float:
     return float(np.sum((errors * updates).mean(axis=1))) / apart if apart else 1.0
 
 
-def _along(found: Any, trained: Any, update: Any) -> bool:
-    """Whether a tensor is the trained one but for a multiple of its update."""
+def _of_the_merge(tensor: Any, trained: Any, own: Any, update: Any) -> bool:
+    """Whether a tensor is the trained one but for a multiple of its update, or for a part of it."""
     import numpy as np
 
-    multiple = _share(found, trained, update)
-    if multiple and multiple**2 * np.vdot(update, update) > MOST * np.sum((found - trained) ** 2):
+    found, right = values(tensor), values(trained)
+    multiple = _share(found, right, update)
+    if multiple and multiple**2 * np.vdot(update, update) > MOST * np.sum((found - right) ** 2):
         return True
+    if (plain := _plain(tensor, right, own)) is not None and plain.shape == update.shape:
+        beyond = float(np.sum((found - right) ** 2) - np.sum((plain - right) ** 2))
+        if beyond > 0 and CUT < abs(np.vdot(found - plain, update)) / beyond < 1 / CUT:
+            return True
     if abs(multiple) <= ALONG:
         return False
-    left = np.linalg.norm(found - trained - multiple * update) / np.linalg.norm(trained)
+    left = np.linalg.norm(found - right - multiple * update) / np.linalg.norm(right)
     return bool(left < LEFT)
 
 

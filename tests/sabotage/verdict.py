@@ -47,10 +47,11 @@ def judge(artefact: Artefact, store: Path, reports: Path, *more: str) -> Run:
 
 
 def _modelfile_for(artefact: Artefact, folder: Path) -> Path:
-    """The Modelfile, away from a file that its FROM names and that is not the one under judgement: beside the
-    good file, the good Modelfile serves the good file."""
+    """The Modelfile, away from the good file where that is not the one under judgement: beside the good file,
+    the good Modelfile serves the good file. What else lies beside one, a fault put there."""
     beside = artefact.modelfile.parent / artefact.gguf.name
-    if not beside.exists() or beside.samefile(artefact.gguf):
+    of_store = (artefact.modelfile.parent / "manifest.json").exists()
+    if not of_store or beside.samefile(artefact.gguf):
         return artefact.modelfile
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(artefact.modelfile, folder / "Modelfile"))

@@ -7,7 +7,7 @@ python -m pytest tests/test_weights.py
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +276,12 @@ def test_a_module_that_is_off_in_all_layers_is_found_where_rounding_hides_it_in_
     told = {each.check: each.found for each in trained.compare(file)}
     if factor > 0.5:  # where it is a half, each tensor shows it, too
         assert told[module[0]] == f"the updates of attn_output.weight are in it {factor:.2f} times"
+
+
+def test_an_update_of_zeros_is_in_it_however_often(trained):
+    own, file = trained.folder / "own-f16.gguf", trained.file(trained.merged(), "Q4_K")
+    added = {each.name: replace(each, scale=0) for each in updates(trained.folder / "adapter", own)}
+    assert wrong(compare(file, own, None, added)) == {}
 
 
 def test_a_cut_of_the_rank_that_rounding_nearly_hides_is_the_merges_fault(trained):

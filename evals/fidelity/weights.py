@@ -304,13 +304,15 @@ def _modules_off(right: Mapping[str, _Error]) -> dict[str, str]:
     modules: dict[str, list[str]] = {}
     for name in right:
         modules.setdefault(LAYER.sub("", name), []).append(name)
-    told = {}
+    told: dict[str, str] = {}
     for module, names in modules.items():
         along, update, beyond, weights = (
             sum(getattr(right[name], of) for name in names) for of in ("along", "update", "beyond", "weights")
         )
-        multiple = along / update if update else 0.0
-        if weights and abs(multiple) > MODULE + SURE * math.sqrt(beyond / weights / update):
+        if not update:  # all of them are our own bytes, or training changed nothing
+            continue
+        multiple = along / update
+        if abs(multiple) > MODULE + SURE * math.sqrt(beyond / weights / update):
             said = f"the updates of {module} are in it {1 + multiple:.2f} times"
             told |= {name: said for name in names if right[name].update}
     return told

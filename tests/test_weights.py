@@ -271,9 +271,9 @@ def test_a_module_that_is_off_in_all_layers_is_found_where_rounding_hides_it_in_
     module = [name for name in weights if "attn_output" in name]
     for name in module:
         weights[name] += (factor - 1) * trained.update[name]
-    file = trained.file(weights, "Q2_K")
-    assert wrong(trained.compare(file)) == dict.fromkeys(module, MERGE)
-    told = {each.check: each.found for each in trained.compare(file)}
+    found = trained.compare(trained.file(weights, "Q2_K"))
+    assert wrong(found) == dict.fromkeys(module, MERGE)
+    told = {each.check: each.found for each in found}
     if factor > 0.5:  # where it is a half, each tensor shows it, too
         assert told[module[0]] == f"the updates of attn_output.weight are in it {factor:.2f} times"
 

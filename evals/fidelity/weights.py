@@ -47,7 +47,8 @@ ALONG = 0.5  # multiple of its adapter's update from which a tensor's error is t
 LEFT = 0.25  # ... if less than this share of the tensor is left of it, as more is of a zeroed tensor
 MOST = 0.3  # share of a tensor's squared error along its update from which it is the merge's, too
 # What a cut (fewer ranks, dropped elements) takes from an update is orthogonal to the rest of it, so that its
-# product with the update is all of its square; that of any other error is a few per cent of it.
+# product with the update is its square. Errors that know nothing of the update have next to none of that, a
+# tensor that was scaled a multiple: it may be so much less, and as many times more.
 CUT = 0.5
 # Multiple of the updates of one kind of module, pooled over the layers, that may be lacking or too much where
 # each tensor by itself is within its rounding; and the standard errors that are granted on top.
@@ -144,7 +145,7 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     them, or are larger than those of any rounding, and else the quantisation, which rounds the same tensors.
     A single tensor whose error lies along its update is the merge's, too; a few rows are a damaged file's,
     the rest is the conversion's, and so is, in any number, what lies at other places (``ELSEWHERE``). What no
-    tensor shows by itself may show in all layers of a module together (``MODULE``). Where
+    tensor shows by itself may show in all layers of a module together (``MODULE``), and is the merge's. Where
     the adapter's strength is wrong as well, the chain puts all of them down to the merge.
     """
     found, trained, own = tensors(file), tensors(f16), tensors(quantised) if quantised else {}
@@ -187,7 +188,7 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     merged = {
         name
         for name in wrong & added.keys()
-        if _of_the_merge(found[name], trained[name], own.get(name), added[name].values())
+        if errors[name].cut or _along(values(found[name]), values(trained[name]), added[name].values())
     }
     for name, told in _modules_off({n: errors[n] for n, (each, _) in judged.items() if each.ok}).items():
         judged[name] = replace(judged[name][0], found=told, ok=False), 0.0
@@ -224,6 +225,16 @@ class _Error:
         import numpy as np
 
         return float(np.linalg.norm(self.error) / np.linalg.norm(self.size))
+
+    @property
+    def cut(self) -> bool:
+        """Whether what is wrong beyond the plain rounding is a part of the update."""
+        import numpy as np
+
+        if self.allowed is None:
+            return False
+        more = float(np.sum(np.square(self.error)) - np.sum(np.square(self.allowed)))
+        return more > 0 and CUT < abs(self.along) / more < 1 / CUT
 
 
 def _error(tensor: Any, trained: Any, own: Any, added: Update | None) -> _Error:
@@ -377,21 +388,16 @@ def _spread(tensor: Any, trained: Any, own: Any, update: Any) -> float:
     return float(np.sum((errors * updates).mean(axis=1))) / apart if apart else 1.0
 
 
-def _of_the_merge(tensor: Any, trained: Any, own: Any, update: Any) -> bool:
-    """Whether a tensor is the trained one but for a multiple of its update, or for a part of it."""
+def _along(found: Any, trained: Any, update: Any) -> bool:
+    """Whether a tensor is the trained one but for a multiple of its update."""
     import numpy as np
 
-    found, right = values(tensor), values(trained)
-    multiple = _share(found, right, update)
-    if multiple and multiple**2 * np.vdot(update, update) > MOST * np.sum((found - right) ** 2):
+    multiple = _share(found, trained, update)
+    if multiple and multiple**2 * np.vdot(update, update) > MOST * np.sum((found - trained) ** 2):
         return True
-    if (plain := _plain(tensor, right, own)) is not None and plain.shape == update.shape:
-        beyond = float(np.sum((found - right) ** 2) - np.sum((plain - right) ** 2))
-        if beyond > 0 and CUT < abs(np.vdot(found - plain, update)) / beyond < 1 / CUT:
-            return True
     if abs(multiple) <= ALONG:
         return False
-    left = np.linalg.norm(found - right - multiple * update) / np.linalg.norm(right)
+    left = np.linalg.norm(found - trained - multiple * update) / np.linalg.norm(trained)
     return bool(left < LEFT)
 
 

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 BINARY = "SEATRIAL_OLLAMA"  # environment variable: the binary to start instead of the one on PATH
 NOBODY = "127.0.0.1:9"  # the discard port: no Ollama listens there
-# Both begin by reading a program of some 40 MB. Right after a training, which has taken its place in memory,
-# a slow disk needed more than 10 s for that.
+# Both begin by reading a program of some 40 MB: right after a training, 10 s were once too few.
 VERSION_SECONDS = 60.0  # until a binary must have told its version
 START_SECONDS = 120.0  # until a server that was started must answer
 ANSWER_SECONDS = 600.0  # silence after which a server is taken for hung

@@ -59,20 +59,6 @@ class Scoring(Fake):
         return Timings([Generation(ON, seconds=value) for value in self.values], self.memory)
 
 
-def right(name, hits, n):
-    """A model with ``hits`` right answers out of ``n``, the wrong ones first."""
-    return Fake(name, [OFF] * (n - hits) + [ON] * hits)
-
-
-def requiring(metric="accuracy", **more):
-    usual = {"id": "X-1", "title": "The right operation", "why": "it matters", "cases": ("domain",)}
-    return Criterion(**(usual | {"metric": metric} | more))
-
-
-def compared(rule, metric="accuracy", **more):
-    return requiring(metric, rule=rule, against="base", **more)
-
-
 class Timed(Fake):
     """A model with likelihoods and times, whose answers may be given."""
 
@@ -94,3 +80,17 @@ class Timed(Fake):
                 )
             generations.append(given)
         return Timings(generations, 10**9)
+
+
+def right(name, hits, n):
+    """A model with ``hits`` right answers out of ``n``, the wrong ones first."""
+    return Fake(name, [OFF] * (n - hits) + [ON] * hits)
+
+
+def requiring(metric="accuracy", **more):
+    usual = {"id": "X-1", "title": "The right operation", "why": "it matters", "cases": ("domain",)}
+    return Criterion(**(usual | {"metric": metric} | more))
+
+
+def compared(rule, metric="accuracy", **more):
+    return requiring(metric, rule=rule, against="base", **more)

@@ -7,11 +7,7 @@ import pytest
 from seatrial.evals.criteria import check_criteria, judge
 from seatrial.evals.ratings import answer_digest
 from seatrial.evals.task import load_task
-from seatrial.evals.verdict import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-)
+from seatrial.evals.verdict import FAIL, INCONCLUSIVE, PASS
 from seatrial.training.errors import SeatrialError
 from tests.conftest import REPOSITORY
 from tests.criteria.fakes import MINIATURE, OFF, ON, Fake, Scoring, cases_of, compared, requiring, right

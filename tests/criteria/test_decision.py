@@ -5,12 +5,7 @@ import itertools
 import pytest
 
 from seatrial.evals.gate import DO_NOT_SHIP, SHIP, decide
-from seatrial.evals.verdict import (
-    FAIL,
-    INCONCLUSIVE,
-    NOT_EVALUATED,
-    PASS,
-)
+from seatrial.evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
 
 
 def gate(

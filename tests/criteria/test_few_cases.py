@@ -9,12 +9,7 @@ from seatrial.evals.metrics import METRICS, Score
 from seatrial.evals.models import ERROR, Generation
 from seatrial.evals.preference import staged
 from seatrial.evals.task import load_task
-from seatrial.evals.verdict import (
-    FAIL,
-    INCONCLUSIVE,
-    NOT_EVALUATED,
-    PASS,
-)
+from seatrial.evals.verdict import FAIL, INCONCLUSIVE, NOT_EVALUATED, PASS
 from seatrial.training.recipe import load_recipe
 from tests.conftest import REPOSITORY
 from tests.criteria.fakes import OFF, ON, Fake, Scoring, Timed, compared, requiring, right

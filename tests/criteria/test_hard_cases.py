@@ -6,9 +6,7 @@ import pytest
 
 from seatrial.evals.hard import hard_cases, judge_hard
 from seatrial.evals.models import LENGTH, Generation
-from seatrial.evals.verdict import (
-    NotEvaluated,
-)
+from seatrial.evals.verdict import NotEvaluated
 from tests.criteria.fakes import OFF, ON, Fake, cases_of
 
 

@@ -5,11 +5,7 @@ import math
 import pytest
 
 from seatrial.evals.criteria import judge
-from seatrial.evals.verdict import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-)
+from seatrial.evals.verdict import FAIL, INCONCLUSIVE, PASS
 from tests.criteria.fakes import Scoring, requiring, right
 
 

@@ -32,8 +32,8 @@ class Harmless:
     """A change that leaves the model what it is; ``why``: how it comes about in practice.
 
     ``requantised``: another type of quantisation, right in itself, by which some answers change; by a finer
-    one, too, where the good file's rounding happens to mend a wrong answer of the trained model. What those
-    cost is told as the loss that it is; that the file is not the model that was trained must not be said.
+    one, too, where the good file's rounding happens to avoid a wrong answer. What those cost is told as the
+    loss that it is; that the file is not the model that was trained must not be said.
     """
 
     name: str

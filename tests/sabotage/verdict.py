@@ -51,7 +51,7 @@ def _modelfile_for(artefact: Artefact, folder: Path) -> Path:
     the good Modelfile serves the good file. What else lies beside one, a fault put there."""
     beside = artefact.modelfile.parent / artefact.gguf.name
     of_store = (artefact.modelfile.parent / "manifest.json").exists()
-    if not of_store or beside.samefile(artefact.gguf):
+    if not (of_store and beside.exists()) or beside.samefile(artefact.gguf):
         return artefact.modelfile
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(artefact.modelfile, folder / "Modelfile"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -292,14 +293,26 @@ def test_a_wrong_padding_token_is_found(findings):
     assert set(found) == {"pad token id", "tokenizer.ggml.padding_token_id"}
 
 
-@pytest.mark.parametrize(
-    "name", ["rope_freqs.weight", "blk.0.attn_q.bias", "output.weight", "blk.0.attn_q.scale"]
-)
+@pytest.mark.parametrize("name", ["rope_freqs.weight", "blk.0.attn_q.bias", "blk.0.attn_q.scale"])
 def test_a_tensor_that_our_own_export_does_not_have_is_found(name, findings):
     def add(content):
         content.tensors[name] = content.tensors["token_embd.weight"]
 
     assert findings(add) == {"number of tensors": "conversion", f"shape of {name}": "conversion"}
+
+
+def test_a_head_beside_tied_weights_has_the_shape_of_the_embeddings(findings):
+    """Its values are for the comparison of weights: ``test_a_tied_head_is_judged_by_its_values``."""
+
+    def add(change):
+        def to(content):
+            embeddings = content.tensors["token_embd.weight"]
+            content.tensors["output.weight"] = replace(embeddings, data=change(embeddings.data))
+
+        return to
+
+    assert findings(add(lambda data: data)) == {}
+    assert findings(add(lambda data: data[:-1])) == {"shape of output.weight": "conversion"}
 
 
 def test_tensors_that_lie_where_ggml_cannot_map_them_are_found(findings):

@@ -334,6 +334,16 @@ def test_tensors_that_changed_places_are_the_conversions_fault_and_not_the_merge
     assert {finding.check for finding in found if finding.found.endswith(ELSEWHERE)} == set(some)
 
 
+def test_a_tied_head_is_judged_by_its_values(trained):
+    random = np.random.default_rng(11)
+    embeddings, other = 0.05 * random.standard_normal((2, SIZE, SIZE), dtype=np.float32)
+    weights = trained.merged() | {"token_embd.weight": embeddings}
+    own = trained.file(weights, "F16")
+    for head, found in ((embeddings, {}), (other, {"output.weight": CONVERSION})):
+        written_out = trained.file(weights | {"output.weight": head}, "Q8_0")
+        assert wrong(compare(written_out, own, None, {})) == found
+
+
 def test_norms_are_the_conversions_fault_however_many_they_are(trained, monkeypatch):
     monkeypatch.setattr("seatrial.evals.fidelity.weights.MANY", 0.1)
     norms = {name: numbers + 1 for name, numbers in trained.rest.items()}  # Gemma's are kept without their 1

@@ -155,6 +155,8 @@ MODULES = {
         "seatrial.evals.fidelity.weights",
         "seatrial.evals.fidelity.strength",
         "seatrial.evals.fidelity.yardstick",
+        "seatrial.evals.fidelity.tensor_errors",
+        "seatrial.evals.fidelity.blame",
     },
     "fidelity": {
         "seatrial.evals.fidelity.runtime",

@@ -15,13 +15,14 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 from safetensors.numpy import save_file
 
+from seatrial.evals.fidelity.blame import ELSEWHERE, SEVERAL
 from seatrial.evals.fidelity.chain import EXPLAINED, _rounded_more
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.parts import updates
 from seatrial.evals.fidelity.stages import CONVERSION, FILE, MERGE, QUANTISATION
 from seatrial.evals.fidelity.strength import Strength, fit
 from seatrial.evals.fidelity.tensors import tensors, values
-from seatrial.evals.fidelity.weights import ELSEWHERE, SEVERAL, compare, of_file
+from seatrial.evals.fidelity.weights import compare, of_file
 from seatrial.evals.fidelity.yardstick import packed, rounded
 from seatrial.training.gguf_file import open_gguf
 from seatrial.training.store import Artifact, Store, file_digest
@@ -203,7 +204,7 @@ def test_an_update_that_was_transposed_is_the_merges_fault(trained):
 
 def test_where_only_updated_tensors_are_wrong_their_errors_tell_rounding_from_merging(trained, monkeypatch):
     # In a model of twelve tensors four are many already.
-    monkeypatch.setattr("seatrial.evals.fidelity.weights.MANY", 0.5)
+    monkeypatch.setattr("seatrial.evals.fidelity.blame.MANY", 0.5)
     weights, generator = trained.merged(), np.random.default_rng(1)
     some = [name for name in weights if "attn_v" in name or "attn_q" in name]
     assert len(some) > SEVERAL
@@ -345,7 +346,7 @@ def test_a_tied_head_is_judged_by_its_values(trained):
 
 
 def test_norms_are_the_conversions_fault_however_many_they_are(trained, monkeypatch):
-    monkeypatch.setattr("seatrial.evals.fidelity.weights.MANY", 0.1)
+    monkeypatch.setattr("seatrial.evals.fidelity.blame.MANY", 0.1)
     norms = {name: numbers + 1 for name, numbers in trained.rest.items()}  # Gemma's are kept without their 1
     assert len(norms) > 0.1 * len(trained.merged())
     assert wrong(trained.compare(trained.file(trained.merged() | norms, "Q8_0"))) == dict.fromkeys(

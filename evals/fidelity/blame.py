@@ -44,9 +44,9 @@ LAYER = re.compile(r"^blk\.\d+\.")
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What blame is laid by: the tensors of the file, those that were trained, our own of another
-    quantisation, and the adapter's updates, each by name; ``errors`` of those that could be compared."""
+class Compared:
+    """The tensors of a file beside the trained ones, our own quantisation of these and the adapter's updates,
+    each by name; ``errors`` of those that could be compared."""
 
     found: Mapping[str, Any]
     trained: Mapping[str, Any]
@@ -116,7 +116,7 @@ class Evidence:
         return False
 
 
-def blamed(judged: Mapping[str, Judged], evidence: Evidence) -> list[Finding]:
+def blamed(judged: Mapping[str, Judged], compared: Compared) -> list[Finding]:
     """The finding on each tensor, with the stage that is to blame.
 
     Where much of the file is wrong, that is the quantisation, unless errors follow the updates element by
@@ -127,24 +127,24 @@ def blamed(judged: Mapping[str, Judged], evidence: Evidence) -> list[Finding]:
     the conversion's, and so is, in any number, what lies at other places (``ELSEWHERE``). What no tensor
     shows by itself may show in all layers of a module together (``MODULE``), and is the merge's.
     """
-    judged, errors = dict(judged), evidence.errors
+    judged, errors = dict(judged), compared.errors
     wrong = {name for name, each in judged.items() if not each.finding.ok}
     for name in sorted(wrong):
         if len(errors[name].size) == 1:  # no quantisation rounds norms, and LoRA leaves them
             wrong.remove(name)
-        elif errors[name].share > COARSEST and evidence.elsewhere(name):
+        elif errors[name].share > COARSEST and compared.elsewhere(name):
             finding = judged[name].finding
             judged[name] = replace(judged[name], finding=replace(finding, found=finding.found + ELSEWHERE))
             wrong.remove(name)
-    updated = wrong & evidence.added.keys()
+    updated = wrong & compared.added.keys()
     if len(wrong) > max(1, MANY * len(judged)):
-        return _all_by(MERGE if _follow(updated, evidence) else QUANTISATION, wrong, judged)
+        return _all_by(MERGE if _follow(updated, compared) else QUANTISATION, wrong, judged)
     if len(wrong) > SEVERAL and wrong == updated:
-        along = statistics.median(abs(evidence.share(name)) for name in wrong) > NOISE
+        along = statistics.median(abs(compared.share(name)) for name in wrong) > NOISE
         beyond = statistics.median(errors[name].share for name in wrong) > COARSEST
-        merge = along or beyond or _follow(updated, evidence)
+        merge = along or beyond or _follow(updated, compared)
         return _all_by(MERGE if merge else QUANTISATION, wrong, judged)
-    merged = {name for name in updated if evidence.cut(name) or evidence.along(name)}
+    merged = {name for name in updated if compared.cut(name) or compared.along(name)}
     for name, told in _modules_off({n: errors[n] for n, each in judged.items() if each.finding.ok}).items():
         judged[name] = Judged(replace(judged[name].finding, found=told, ok=False), 0.0)
         merged.add(name)
@@ -163,10 +163,10 @@ def _all_by(stage: str, wrong: Iterable[str], judged: Mapping[str, Judged]) -> l
     ]
 
 
-def _follow(updated: Iterable[str], evidence: Evidence) -> bool:
+def _follow(updated: Iterable[str], compared: Compared) -> bool:
     """Whether errors follow their updates element by element, in a sample of the wrong tensors."""
     names = sorted(updated)
-    spreads = [evidence.spread(name) for name in names[:: max(1, len(names) // SAMPLE)]]
+    spreads = [compared.spread(name) for name in names[:: max(1, len(names) // SAMPLE)]]
     return bool(spreads) and abs(statistics.median(spreads) - 1) > SPREAD
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from seatrial.evals.fidelity.blame import ELSEWHERE, Evidence, blamed
+from seatrial.evals.fidelity.blame import ELSEWHERE, Compared, blamed
 from seatrial.evals.fidelity.findings import Finding
 from seatrial.evals.fidelity.header import EMBEDDINGS, HEAD, IMATRIX
 from seatrial.evals.fidelity.parts import Update, updates
@@ -128,7 +128,7 @@ def compare(file: Path, f16: Path, quantised: Path | None, added: Mapping[str, U
     imatrix = any(key.startswith(IMATRIX) for key in open_gguf(file).fields)
     medians = medians_of(errors.values())
     judged = {name: judge(name, error, imatrix, medians) for name, error in errors.items()}
-    return blamed(judged, Evidence(found, trained, own, added, errors))
+    return blamed(judged, Compared(found, trained, own, added, errors))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a case costs: the whole gate on N cases, against plain pytest on as many trivial tests.
 
     python benchmarks/cases.py 1000 10000 50000
-    python benchmarks/cases.py 1000 10000 --criteria=5 --workers=2
+    python benchmarks/cases.py 1000 10000 --criteria=5 --workers 0 2
 
 A task with N cases is made in a temporary folder, and a program answers it at once, one case in ten wrong.
 Each figure is one run of ``python -m pytest -m release`` in a process of its own with an empty store: asking
@@ -28,7 +28,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -108,56 +108,66 @@ class Run:
     results_mb: float = 0.0
 
 
-Measured = Callable[[int, argparse.Namespace], Run]
+Measured = Callable[[int, int, int], Run]  # of cases, criteria and workers
+Setup = tuple[Measured, int, int]  # what is measured, with how many cases, by how many workers
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cases", nargs="*", type=int, default=[1000, 10000, 50000])
     parser.add_argument("--criteria", type=int, default=1, choices=range(1, len(METRICS) + 1))
-    parser.add_argument("--workers", type=int, default=0, help="pytest-xdist workers of both runs")
+    parser.add_argument(
+        "--workers", nargs="+", type=int, default=[0], help="pytest-xdist workers; 0: no xdist"
+    )
     parser.add_argument("--no-plain", action="store_true", help="leave the plain run out")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each number of cases")
     options = parser.parse_args()
     runs = (gate,) if options.no_plain else (gate, plain)
-    fastest = in_turn([(run, cases) for cases in (STARTUP, *options.cases) for run in runs], options)
-    start = fastest[gate, STARTUP]
-    told = f"start-up ({STARTUP} cases): gate {start.seconds:.2f} s, {start.peak_mb:.0f} MB"
-    if not options.no_plain:
-        told += f"; plain {fastest[plain, STARTUP].seconds:.2f} s"
-    print(f"{told}; the fastest of {options.rounds}")
+    numbers = (STARTUP, *options.cases)
+    setups = [(run, cases, workers) for workers in options.workers for cases in numbers for run in runs]
+    fastest = in_turn(setups, options.criteria, options.rounds)
+    for workers in options.workers:
+        print(f"{workers} workers; the fastest of {options.rounds}")
+        for line in told({(run, cases): fastest[run, cases, workers] for run in runs for cases in numbers}):
+            print(line)
+    return 0
+
+
+def told(runs: dict[tuple[Measured, int], Run]) -> Iterator[str]:
+    """A line on start-up and one on each number of cases, of runs by as many workers."""
+    start, bare_start = runs[gate, STARTUP], runs.get((plain, STARTUP))
+    plainly = f"; plain {bare_start.seconds:.2f} s" if bare_start else ""
+    yield f"start-up ({STARTUP} cases): gate {start.seconds:.2f} s, {start.peak_mb:.0f} MB{plainly}"
     first = None
-    for cases in options.cases:
-        run = fastest[gate, cases]
-        more, tests = cases - STARTUP, cases * options.criteria
+    for cases in sorted({cases for _, cases in runs} - {STARTUP}):
+        run, more = runs[gate, cases], cases - STARTUP
         seconds = beyond(run, start)
         first = first or seconds / more
         line = (
-            f"{cases} cases, {tests} tests: {seconds:.2f} s, {more / seconds:.0f} cases/s, "
+            f"{cases} cases: {seconds:.2f} s, {more / seconds:.0f} cases/s, "
             f"cost per case {1000 * seconds / more:.2f} ms, {seconds / more / first:.2f} of the first; "
             f"CPU {run.cpu - start.cpu:.1f} s; peak {run.peak_mb:.0f} MB; "
             f"store: {run.asked} asked, {run.read} read; "
             f"report.html {run.report_mb:.1f} MB, results.json {run.results_mb:.1f} MB"
         )
-        if not options.no_plain:
-            bare = beyond(fastest[plain, cases], fastest[plain, STARTUP])
+        if bare_start:
+            bare = beyond(runs[plain, cases], bare_start)
             line += (
                 f"; plain parametrize {bare:.2f} s, {1000 * bare / more:.2f} ms, ratio {seconds / bare:.2f}"
             )
-        print(line, flush=True)
-    return 0
+        yield line
 
 
-def in_turn(runs: list[tuple[Measured, int]], options: argparse.Namespace) -> dict[tuple[Measured, int], Run]:
+def in_turn(setups: list[Setup], criteria: int, rounds: int) -> dict[Setup, Run]:
     """The fastest run of each; rounds take turns, so that a slow minute falls on all of them, in an order of
     their own, so that none always follows the longest."""
-    fastest: dict[tuple[Measured, int], Run] = {}
+    fastest: dict[Setup, Run] = {}
     order = Random(0)
-    for _ in range(options.rounds):
-        for measured, cases in order.sample(runs, len(runs)):
-            run = measured(cases, options)
-            held = fastest.setdefault((measured, cases), run)
-            fastest[measured, cases] = min(held, run, key=lambda each: each.seconds)
+    for _ in range(rounds):
+        for setup in order.sample(setups, len(setups)):
+            measured, cases, workers = setup
+            run = measured(cases, criteria, workers)
+            fastest[setup] = min(fastest.setdefault(setup, run), run, key=lambda each: each.seconds)
     return fastest
 
 
@@ -166,23 +176,23 @@ def beyond(run: Run, start: Run) -> float:
     return max(run.seconds - start.seconds, 1e-3)
 
 
-def gate(cases: int, options: argparse.Namespace) -> Run:
+def gate(cases: int, criteria: int, workers: int) -> Run:
     """The real gate on a task with ``cases`` cases."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_task(folder, cases, METRICS[: options.criteria])
+        write_task(folder, cases, METRICS[:criteria])
         reads = folder / "reads.txt"
         command = [
             *["-m", "release", "-q", "-p", "no:cacheprovider", "-p", "benchmarks.store_reads"],
             *[f"--task={folder}", f"--store={folder / 'store'}", f"--report-dir={folder / 'reports'}"],
             f"--program={shlex.join([sys.executable, str(folder / 'program.py')])}",
         ]
-        seconds, cpu, peak, output = timed(command, options, {"SEATRIAL_STORE_READS": str(reads)})
+        seconds, cpu, peak, output = timed(command, workers, {"SEATRIAL_STORE_READS": str(reads)})
         reports = list(folder.glob("reports/*/[0-9]*"))
         results = json.loads((reports[0] / "results.json").read_text(encoding="utf-8")) if reports else {}
         seen = sum(results.get("tests", {}).get(name, 0) for name in ("passed", "missed"))
-        if seen < cases * options.criteria:
-            raise SystemExit(f"{seen} tests ran instead of {cases * options.criteria}:\n{output[-3000:]}")
+        if seen < cases * criteria:
+            raise SystemExit(f"{seen} tests ran instead of {cases * criteria}:\n{output[-3000:]}")
         counts = [json.loads(line) for line in reads.read_text(encoding="utf-8").splitlines()]
         return Run(
             seconds,
@@ -195,25 +205,23 @@ def gate(cases: int, options: argparse.Namespace) -> Run:
         )
 
 
-def plain(cases: int, options: argparse.Namespace) -> Run:
+def plain(cases: int, criteria: int, workers: int) -> Run:
     """As many trivial parametrised tests, with nothing of ours."""
     with TemporaryDirectory() as temporary:
         module = Path(temporary) / "test_plain.py"
-        module.write_text(PLAIN.format(tests=cases * options.criteria), encoding="utf-8")
+        module.write_text(PLAIN.format(tests=cases * criteria), encoding="utf-8")
         command = [str(module), "-q", "-p", "no:cacheprovider", f"--rootdir={temporary}", "-c", os.devnull]
-        seconds, cpu, peak, _ = timed(command, options, {})
+        seconds, cpu, peak, _ = timed(command, workers, {})
         return Run(seconds, cpu, peak)
 
 
-def timed(
-    command: list[str], options: argparse.Namespace, more: dict[str, str]
-) -> tuple[float, float, float, str]:
+def timed(command: list[str], workers: int, more: dict[str, str]) -> tuple[float, float, float, str]:
     """Wall-clock and CPU seconds, peak memory in MB of the largest process, and output of one pytest run."""
-    workers = ["-n", str(options.workers)] if options.workers else ["-p", "no:xdist"]
+    xdist = ["-n", str(workers)] if workers else ["-p", "no:xdist"]
     with TemporaryDirectory() as temporary, (Path(temporary) / "output").open("w+", encoding="utf-8") as file:
         started = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *command, *workers],
+            [sys.executable, "-m", "pytest", *command, *xdist],
             cwd=REPOSITORY,
             env={**os.environ, **more},
             stdin=subprocess.DEVNULL,

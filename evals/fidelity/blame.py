@@ -1,4 +1,4 @@
-"""Which stage is to blame for tensors that are not as they were trained: what its errors tell of each.
+"""Which stage is to blame for tensors that are not as they were trained, by what their errors tell.
 
 A faulty merge leaves errors that know of the updates: they lie along them, follow them element by element, or
 are a part of them. A conversion leaves right rows at wrong places; a quantisation, errors that know nothing;

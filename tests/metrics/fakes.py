@@ -57,11 +57,9 @@ def criterion_for(metric, cases=("domain",), **more):
 
 
 def evidence_with(models=None, export=None, ratings=None, cases=(), store=None, absent=None):
-    task, cases = (
-        load_task(GOLDEN),
-        {name: [] for name in load_task(GOLDEN).case_sets} | {"domain": list(cases)},
-    )
-    return Evidence(store, task, cases, models or {}, export or Built(), ratings or {}, absent)
+    task = load_task(GOLDEN)
+    sets = {name: [] for name in task.case_sets} | {"domain": list(cases)}
+    return Evidence(store, task, sets, models or {}, export or Built(), ratings or {}, absent)
 
 
 def score(metric, text, expect=None, *, prompt="add buy milk", reference=None, settings=None, **generation):
